@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unique"
+
+	"github.com/lesismal/nbio"
+
+	"carillon/engine/wheel"
+	"carillon/engine/ws"
+	"carillon/registry"
+)
+
+// A Client is one WebSocket connection, from its handshake on. Its methods may
+// be called from any goroutine, also after it has closed.
+type Client struct {
+	// Immutable once the client is open.
+	member registry.Member[*Client]
+	loop   *loop
+	nc     *nbio.Conn
+	user   unique.Handle[string] // zero without a user
+	raw    bool                  // speaks SubprotocolRaw
+
+	timer    wheel.Links[Client] // the loop's wheel's
+	pinged   uint32              // tick of the ping that waits for an answer, or 0; housekeeper only
+	lastSeen atomic.Uint32       // tick of the last bytes read
+
+	// Owned by whoever reads: the poller, or for a moment the goroutine that
+	// authenticates (see the phases of a handshake).
+	dec *ws.Decoder // nil between messages
+
+	hs atomic.Pointer[handshake] // nil once open
+
+	msgsIn, msgsOut   atomic.Uint64
+	bytesIn, bytesOut atomic.Uint64
+
+	// unsent counts bytes that nbio holds because the kernel did not take them. It
+	// is lowered under nbio's lock, so it is an atomic and not guarded by mu.
+	unsent atomic.Int64
+	// more says that something is to be done when unsent falls to 0.
+	more atomic.Bool
+
+	mu     sync.Mutex // guards the following fields
+	out    *outQueue  // what waits behind unsent; nil while the client keeps up
+	state  clientState
+	reason CloseReason
+	flags  clientFlags
+}
+
+type clientState uint8
+
+const (
+	stateHandshake clientState = iota
+	stateOpen
+	stateClosing // takes no more messages; the closing handshake runs
+	stateClosed  // the socket is gone
+)
+
+type clientFlags uint8
+
+const (
+	flagOpened    clientFlags = 1 << iota // OnOpen has returned
+	flagReported                          // OnClose was called or will be
+	flagGotClose                          // no answer to our close frame is to be waited for
+	flagShutWrite                         // FIN sent
+)
+
+// SubprotocolRaw is the WebSocket subprotocol whose clients get the data of a
+// message without the envelope.
+const SubprotocolRaw = "carillon.raw"
+
+// ID is the client's id, unique for all time.
+func (c *Client) ID() ID { return ID(c.member.ID()) }
+
+// System is the name of the client's system.
+func (c *Client) System() string { return c.member.System() }
+
+// User is the user's name, empty if the client did not say.
+func (c *Client) User() string {
+	if c.user == (unique.Handle[string]{}) {
+		return ""
+	}
+	return c.user.Value()
+}
+
+// Groups are the names of the client's groups at this moment.
+func (c *Client) Groups() []string { return c.member.Groups() }
+
+// Subprotocol is SubprotocolRaw or empty.
+func (c *Client) Subprotocol() string {
+	if c.raw {
+		return SubprotocolRaw
+	}
+	return ""
+}
+
+// RemoteAddr is the peer's address.
+func (c *Client) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// ConnectedAt is when the client got its id, to the millisecond.
+func (c *Client) ConnectedAt() time.Time { return c.ID().time() }
+
+// Cursor is the client's place in the order of Engine.Clients.
+func (c *Client) Cursor() Cursor { return Cursor{c.member.Cursor()} }
+
+// ClientStats counts what one client sent (in) and was sent (out). Bytes are the
+// socket's, frame headers included; messages are whole text and binary ones.
+type ClientStats struct {
+	BytesIn, BytesOut       uint64
+	MessagesIn, MessagesOut uint64
+	// QueuedBytes wait in the server because the client does not read.
+	QueuedBytes int
+}
+
+// Stats are the client's counters at this moment.
+func (c *Client) Stats() ClientStats {
+	c.mu.Lock()
+	queued := c.queuedLocked()
+	c.mu.Unlock()
+	return ClientStats{
+		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+		MessagesIn: c.msgsIn.Load(), MessagesOut: c.msgsOut.Load(),
+		QueuedBytes: queued,
+	}
+}
+
+// Close closes the client with a close frame of code 3500, which asks it not to
+// reconnect, and the given text, of which at most 123 bytes are sent. It is out
+// of every list when Close returns; messages that wait for it are sent first. It
+// reports whether this call was the one that closed it.
+func (c *Client) Close(text string) bool {
+	return c.end(CloseBackend, closeReasons[CloseBackend].code, text)
+}

@@ -1,0 +1,42 @@
+// Package engine serves WebSocket clients on an event loop (nbio's epoll or
+// kqueue core) and fans messages out to them: one client, several, a group, a
+// whole system, or everybody. It needs no HTTP API; package httpapi is one.
+//
+//	e, err := engine.New(engine.Options{OnMessage: handle})
+//	err = e.Start()
+//	report, err := e.Push(ctx, engine.ToGroup("shop", "vip"), engine.Message{Data: []byte(`{"n":1}`)})
+//	err = e.Shutdown(ctx)
+//
+// # One client's life
+//
+//	accept ─▶ request head ─▶ Authenticate ─▶ joins the registry, 101 and welcome ─▶ OnOpen ─▶ OnMessage* ─▶ OnClose
+//	              │                 │
+//	              └─ net/http       └─ refused: 4xx, no callback
+//
+// A connection that is idle owns no goroutine, no timer and no buffer: a Client,
+// nbio's Conn, and its places in the registry.
+//
+// # Goroutines
+//
+// Connections are spread over Options.Pollers loops by descriptor, for life. A
+// loop is three goroutines: nbio's poller reads and calls OnOpen and OnMessage;
+// the worker writes pushes to many clients; the housekeeper turns the timing
+// wheel, drains queues of slow clients, and calls OnClose. Methods of Engine and
+// Client may be called from any goroutine, callbacks included, except
+// Shutdown. From a callback use Post rather than Push, which waits.
+//
+// # Order
+//
+// Two pushes to one target, the second made after the first returned, reach each
+// client in that order. Pushes to different targets promise no order: a push to
+// one client overtakes a running push to a million.
+//
+// # Lock order
+//
+//	Client.mu ▶ registry's locks
+//	Client.mu ▶ nbio.Conn's lock ▶ loop.mu
+//	scheduler.mu ▶ loop.mu
+//
+// No lock is held while a callback runs. The wheel's lock is never held together
+// with another.
+package engine

@@ -1,0 +1,179 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/lesismal/nbio"
+
+	"carillon/engine/ws"
+)
+
+// A connection ends once, by the first of:
+//
+//	end            we close it: a close frame goes out, behind what waits
+//	peerClosed     the peer's close frame came: it is answered
+//	disconnected   the socket is gone
+//
+// Each of them takes the client out of the registry and has the housekeeper call
+// OnClose. After the first two the socket lives on until the closing handshake
+// is done (RFC 6455 section 7.1.1: we send FIN and wait for the peer's, so that
+// no reset destroys a close frame on its way), or until CloseTimeout.
+
+// leaveOpen moves c from open to next. False means that it was not open, and
+// nothing was changed. c.mu must be held.
+func (c *Client) leaveOpenLocked(next clientState, why CloseReason) bool {
+	if c.state != stateOpen {
+		return false
+	}
+	c.state, c.reason = next, why
+	c.loop.e.closed[why].Add(1)
+	return true
+}
+
+// forget takes a client that has just left stateOpen out of the registry. c.mu
+// must not be held by others for long: readers skip the client from now on.
+func (c *Client) forget() {
+	c.loop.e.reg.Leave(&c.member)
+	c.loop.post(&c.loop.ended, c)
+}
+
+// end closes an open client with a close frame. It reports whether this call was
+// the one that ended it. It does not block.
+func (c *Client) end(why CloseReason, code ws.CloseCode, text string) bool {
+	closing := ws.AppendClose(make([]byte, 0, 2+ws.MaxControlPayload), code, text)
+	c.mu.Lock()
+	if !c.leaveOpenLocked(stateClosing, why) {
+		c.mu.Unlock()
+		return false
+	}
+	switch why {
+	case CloseSlowConsumer:
+		c.out = nil // it had its time to read them
+	case CloseProtocol, CloseTooBig, ClosePanic:
+		c.flags |= flagGotClose // nothing that follows would be understood
+	}
+	c.closeWriteLocked(closing)
+	c.mu.Unlock()
+	c.forget()
+	c.loop.wheel.Schedule(c, c.loop.e.tickNow()+c.loop.e.closeTicks)
+	return true
+}
+
+// peerClosed answers the peer's close frame with its own code (RFC 6455 section
+// 5.5.1), or notes that it answers ours.
+func (c *Client) peerClosed(code ws.CloseCode) {
+	c.mu.Lock()
+	c.flags |= flagGotClose
+	if c.leaveOpenLocked(stateClosing, ClosePeer) {
+		c.out = nil // it said that it reads no more
+		c.closeWriteLocked(ws.AppendClose(nil, code, ""))
+		c.mu.Unlock()
+		c.forget()
+		c.loop.wheel.Schedule(c, c.loop.e.tickNow()+c.loop.e.closeTicks)
+		return
+	}
+	if c.out == nil && c.unsent.Load() == 0 {
+		c.finishWritingLocked()
+	}
+	c.mu.Unlock()
+}
+
+// closeWriteLocked sends the close frame, behind what waits.
+func (c *Client) closeWriteLocked(closing []byte) {
+	if c.out != nil {
+		c.out.waiting = append(c.out.waiting, queued{own: closing, size: len(closing)})
+		c.out.bytes += len(closing)
+	} else {
+		c.writeBytesLocked(closing)
+	}
+	if c.out != nil || c.unsent.Load() > 0 {
+		c.wantDrainLocked()
+		return
+	}
+	c.finishWritingLocked()
+}
+
+// finishWritingLocked is called when everything was written. Once the closing
+// handshake is over it sends FIN; the peer's FIN then ends the connection.
+func (c *Client) finishWritingLocked() {
+	if c.state == stateClosing && c.flags&flagGotClose != 0 && c.flags&flagShutWrite == 0 {
+		c.flags |= flagShutWrite
+		shutdownWrite(c.nc)
+	}
+}
+
+// disconnected runs on the housekeeper when nbio has closed the socket.
+func (c *Client) disconnected() {
+	c.loop.wheel.Retire(c)
+	c.mu.Lock()
+	wasOpen := c.leaveOpenLocked(stateClosed, CloseReset)
+	c.state = stateClosed
+	c.out = nil
+	c.mu.Unlock()
+	if wasOpen {
+		c.forget()
+	}
+	c.loop.e.untrack()
+}
+
+// report runs on the housekeeper: it calls OnClose, once, and not before OnOpen
+// has returned (opened calls forget's post again then).
+func (c *Client) report() {
+	c.mu.Lock()
+	due := c.flags&(flagOpened|flagReported) == flagOpened
+	if due {
+		c.flags |= flagReported
+	}
+	why := c.reason
+	c.mu.Unlock()
+	if !due {
+		return
+	}
+	e := c.loop.e
+	if ev := e.log.Debug(); ev.Enabled() {
+		ev.Stringer("client", c.ID()).Str("system", c.System()).Stringer("reason", why).Msg("client closed")
+	}
+	if e.opts.OnClose != nil {
+		defer func() {
+			if r := recover(); r != nil {
+				e.logPanic(c, "OnClose", r)
+			}
+		}()
+		e.opts.OnClose(c, why)
+	}
+}
+
+// opened notes that OnOpen has returned.
+func (c *Client) opened() {
+	c.mu.Lock()
+	c.flags |= flagOpened
+	ended := c.state > stateOpen
+	c.mu.Unlock()
+	if ended {
+		c.loop.post(&c.loop.ended, c)
+	}
+}
+
+// onClosed is called by nbio on one goroutine for all connections.
+func onClosed(nc *nbio.Conn, _ error) {
+	if c, ok := nc.Session().(*Client); ok {
+		c.loop.post(&c.loop.gone, c)
+	}
+}
+
+// guard runs a callback of the user's; if it panics, the client ends with 1011
+// and nothing else does.
+func (c *Client) guard(callback string, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.loop.e.logPanic(c, callback, r)
+			c.end(ClosePanic, closeReasons[ClosePanic].code, "")
+		}
+	}()
+	f()
+}
+
+func (e *Engine) logPanic(c *Client, callback string, r any) {
+	e.log.Error().Stringer("client", c.ID()).Str("callback", callback).
+		Str("panic", fmt.Sprint(r)).Bytes("stack", stack()).Msg("callback panicked")
+}

@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lesismal/nbio"
+	"github.com/rs/zerolog"
+
+	"carillon/registry"
+)
+
+// An Engine serves WebSocket clients at one address. Make one with New.
+type Engine struct {
+	opts Options // with defaults
+	log  zerolog.Logger
+
+	reg    *registry.Registry[*Client]
+	ids    idSource
+	nb     *nbio.Engine
+	loops  []*loop
+	fanout *scheduler
+	http   *httpListener
+	auth   chan authJob
+
+	pingTicks, pongTicks, closeTicks uint32
+
+	// Set by Start.
+	ln       net.Listener
+	loopback bool
+	started  time.Time
+
+	ctx    context.Context // ends with Shutdown
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // every goroutine of ours
+
+	phase atomic.Uint32 // phaseNew and so on
+	conns atomic.Int64  // sockets that nbio has
+	clock atomic.Uint32 // the tick; see tickNow
+
+	accepted atomic.Uint64
+	closed   [numCloseReasons]atomic.Uint64
+	refused  reasonCounters
+}
+
+// The phases of an Engine, in their order.
+const (
+	phaseNew uint32 = iota
+	phaseRunning
+	phaseStopping
+)
+
+// New makes an engine. An error says which option is wrong.
+func New(o Options) (*Engine, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		opts: o, log: *o.Logger,
+		reg:       registry.New[*Client](o.Pollers),
+		loops:     make([]*loop, o.Pollers),
+		http:      newHTTPListener(),
+		pingTicks: ticks(o.PingInterval), pongTicks: ticks(o.PongTimeout), closeTicks: ticks(o.CloseTimeout),
+	}
+	if e.ids, err = newIDSource(o.NodeID); err != nil {
+		return nil, err
+	}
+	for i := range e.loops {
+		e.loops[i] = newLoop(e, i)
+	}
+	e.fanout = newScheduler(e.loops, o)
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.nb = newNBIO(o, e.log)
+	return e, nil
+}
+
+// Start listens and serves. It returns once clients can connect, or with an error
+// that wraps the listener's; an engine is started once.
+func (e *Engine) Start() error {
+	if e.phase.Load() != phaseNew {
+		return errors.New("engine: started before")
+	}
+	if err := e.listen(); err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	if err := e.nb.Start(); err != nil {
+		_ = e.ln.Close()
+		return fmt.Errorf("engine: event loop: %w", err)
+	}
+	e.http.addr = e.ln.Addr()
+	e.started = time.Now()
+	e.phase.Store(phaseRunning)
+	e.wg.Go(e.tickClock)
+	for _, l := range e.loops {
+		e.wg.Go(l.housekeep)
+		e.wg.Go(l.work)
+	}
+	if e.opts.Authenticate != nil {
+		e.auth = make(chan authJob, 64*e.opts.MaxAuthenticating)
+		for range e.opts.MaxAuthenticating {
+			e.wg.Go(e.authenticate)
+		}
+	}
+	e.wg.Go(e.accept)
+	return nil
+}
+
+// tickClock keeps the coarse clock, so that reading it costs a load.
+func (e *Engine) tickClock() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			e.clock.Store(uint32(time.Since(e.started) / tick))
+		case <-e.ctx.Done():
+			return
+		}
+	}
+}
+
+// tickNow is the whole seconds since Start.
+func (e *Engine) tickNow() uint32 { return e.clock.Load() }
+
+// Addr is the listener's address. It is nil before Start.
+func (e *Engine) Addr() net.Addr { return e.http.addr }
+
+// HTTP is the listener of the connections whose request is not for Options.Path,
+// for an http.Server; Options.ServeHTTP must be set. At most 1,024 of them are
+// open at once, more are answered 503. It is closed by Shutdown.
+func (e *Engine) HTTP() net.Listener { return e.http }
+
+// Ready reports whether the engine accepts clients: after Start, until Shutdown.
+func (e *Engine) Ready() bool { return e.phase.Load() == phaseRunning }
+
+// Shutdown stops accepting, lets the pushes under way finish, and closes every
+// client with 1001 behind the messages that wait for it. It returns when all are
+// gone, or with ctx's error when ctx is done first: then the rest were cut off.
+// Calls after the first return ErrShutdown at once.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	if !e.phase.CompareAndSwap(phaseRunning, phaseStopping) {
+		return ErrShutdown
+	}
+	_ = e.ln.Close()
+	e.fanout.close()
+	err := e.drain(ctx)
+	e.cancel()
+	_ = e.http.Close()
+	e.nb.Stop() // cuts off whoever is left; once only, or it panics
+	for _, l := range e.loops {
+		l.tasks.close()
+		close(l.quit)
+	}
+	e.wg.Wait()
+	return err
+}
+
+// drain waits for the pushes, then for the clients, as long as ctx allows.
+func (e *Engine) drain(ctx context.Context) error {
+	pushed := make(chan struct{})
+	go func() {
+		e.fanout.wait()
+		close(pushed)
+	}()
+	select {
+	case <-pushed:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for m := range e.reg.All().Members(registry.Cursor{}) {
+		m.Value.end(CloseShutdown, closeReasons[CloseShutdown].code, "")
+	}
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for e.conns.Load() > 0 {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// stack is the calling goroutine's, without the frames of the recovery.
+func stack() []byte { return debug.Stack() }

@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"carillon/engine/ws"
+)
+
+// Errors that Engine's methods wrap; test with errors.Is.
+var (
+	// ErrInvalid matches every *FieldError.
+	ErrInvalid = errors.New("engine: invalid argument")
+	// ErrNoClient means that no open client of that id exists in that system.
+	// It is the same whether the id is unknown or another system's.
+	ErrNoClient = errors.New("engine: no such client")
+	// ErrBusy means that MaxPendingPushes pushes to that system already wait.
+	// Nothing was sent; try again later.
+	ErrBusy = errors.New("engine: too many pushes in flight")
+	// ErrShutdown means that the engine does not run: before Start, or after
+	// Shutdown began.
+	ErrShutdown = errors.New("engine: not running")
+)
+
+// A FieldError is bad input: the field's name in the API, and what was expected.
+// Nothing was done.
+type FieldError struct {
+	Field string
+	Want  string
+}
+
+// Error implements error.
+func (e *FieldError) Error() string {
+	return fmt.Sprintf("engine: %s: want %s", e.Field, e.Want)
+}
+
+// Is makes errors.Is(err, ErrInvalid) true.
+func (e *FieldError) Is(target error) bool { return target == ErrInvalid }
+
+// MaxNameBytes bounds the names of systems, groups and users.
+const MaxNameBytes = 128
+
+func checkName(field, name string) error {
+	if name == "" {
+		return &FieldError{field, "a non-empty name"}
+	}
+	return checkOptionalName(field, name)
+}
+
+func checkCloseText(reason string) error {
+	if len(reason) > ws.MaxCloseReason || !utf8.ValidString(reason) {
+		return &FieldError{"reason", fmt.Sprintf("at most %d bytes of UTF-8", ws.MaxCloseReason)}
+	}
+	return nil
+}
+
+func checkOptionalName(field, name string) error {
+	if len(name) > MaxNameBytes || !utf8.ValidString(name) {
+		return &FieldError{field, fmt.Sprintf("at most %d bytes of UTF-8", MaxNameBytes)}
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// maxHTTPConns bounds the connections handed to net/http that are open at once: a
+// goroutine and some 20 KB each.
+const maxHTTPConns = 1024
+
+// handOver gives a connection that does not ask for the WebSocket path to the
+// listener HTTP, with the bytes that were read of it. parseErr is why it is no
+// request, if it is none; net/http knows how to answer that.
+func (c *Client) handOver(b []byte, parseErr error) {
+	e := c.loop.e
+	if !e.opts.ServeHTTP {
+		if parseErr == nil {
+			parseErr = &RefuseError{Status: 404, Code: CodeConnectFailed, Detail: "WebSocket clients connect to " + e.opts.Path}
+		}
+		c.refuse(parseErr, "path")
+		return
+	}
+	fd, err := duplicate(c.nc)
+	if err != nil {
+		c.refuse(errOverloaded, "descriptors")
+		return
+	}
+	if !e.http.offer(handed{fd, append([]byte(nil), b...)}) {
+		_ = syscall.Close(fd)
+		c.refuse(errOverloaded, "http connections")
+		return
+	}
+	_ = c.nc.Close()
+}
+
+// handed is a connection on its way to net/http.
+type handed struct {
+	fd   int
+	read []byte // what of it was read already
+}
+
+// An httpListener is a net.Listener of handed connections.
+type httpListener struct {
+	addr   net.Addr
+	queue  chan handed
+	open   atomic.Int64
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newHTTPListener() *httpListener {
+	return &httpListener{queue: make(chan handed, maxHTTPConns), closed: make(chan struct{})}
+}
+
+// offer runs on a poller and does not block.
+func (l *httpListener) offer(h handed) bool {
+	if l.open.Add(1) > maxHTTPConns {
+		l.open.Add(-1)
+		return false
+	}
+	l.queue <- h // there is room for as many as may be open
+	return true
+}
+
+// Accept implements net.Listener.
+func (l *httpListener) Accept() (net.Conn, error) {
+	for {
+		select {
+		case <-l.closed:
+			return nil, net.ErrClosed
+		case h := <-l.queue:
+			file := os.NewFile(uintptr(h.fd), "http")
+			conn, err := net.FileConn(file)
+			_ = file.Close()
+			if err != nil {
+				l.open.Add(-1)
+				continue
+			}
+			return &handedConn{Conn: conn, read: h.read, l: l}, nil
+		}
+	}
+}
+
+// Close implements net.Listener.
+func (l *httpListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (l *httpListener) Addr() net.Addr { return l.addr }
+
+// A handedConn gives back first what was read of the connection before.
+type handedConn struct {
+	net.Conn
+	read []byte
+	l    *httpListener
+	once sync.Once
+}
+
+// Read implements net.Conn.
+func (c *handedConn) Read(b []byte) (int, error) {
+	if len(c.read) > 0 {
+		n := copy(b, c.read)
+		if c.read = c.read[n:]; len(c.read) == 0 {
+			c.read = nil
+		}
+		return n, nil
+	}
+	return c.Conn.Read(b)
+}
+
+// Close implements net.Conn.
+func (c *handedConn) Close() error {
+	c.once.Do(func() { c.l.open.Add(-1) })
+	return c.Conn.Close()
+}

@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+
+	"carillon/engine/ws"
+)
+
+// A Handshake is a client's request to connect, as Authenticate sees it. It may
+// be kept.
+type Handshake struct {
+	req    ws.Request
+	remote net.Addr
+}
+
+// Header is the value of the first header line of that name, in any case; empty
+// if there is none.
+func (h *Handshake) Header(name string) string {
+	v, _ := h.req.Header(name)
+	return v
+}
+
+// Host is the request's Host.
+func (h *Handshake) Host() string { return h.req.Host }
+
+// Origin is the page that connects, if a browser does; else empty.
+func (h *Handshake) Origin() string { return h.req.Origin() }
+
+// RemoteAddr is the peer's address.
+func (h *Handshake) RemoteAddr() net.Addr { return h.remote }
+
+// Query is the decoded query of the request, or an error that says what is wrong
+// with its encoding.
+func (h *Handshake) Query() (url.Values, error) { return url.ParseQuery(h.req.RawQuery) }
+
+// An Identity says who a client is. The engine checks it: names are 1 to
+// MaxNameBytes bytes of UTF-8, User may be empty, and there are at most MaxGroups
+// groups; naming a group twice is the same as once.
+type Identity struct {
+	System string
+	User   string
+	Groups []string
+}
+
+func (id Identity) check(maxGroups int) error {
+	if id.System == "" {
+		return &RefuseError{Status: 400, Code: CodeNoSystem, Field: "system_id", Detail: "a non-empty name"}
+	}
+	if err := checkName("system_id", id.System); err != nil {
+		return err
+	}
+	if err := checkOptionalName("user_id", id.User); err != nil {
+		return err
+	}
+	if len(id.Groups) > maxGroups {
+		return &FieldError{"group_name", fmt.Sprintf("at most %d groups", maxGroups)}
+	}
+	for _, g := range id.Groups {
+		if err := checkName("group_name", g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// QueryIdentity believes the query: system_id, user_id, and group_name any number
+// of times. It is the default Authenticate, for networks where every client is
+// trusted and for backends that check the request in front of Carillon.
+func QueryIdentity(h *Handshake) (Identity, error) {
+	q, err := h.Query()
+	if err != nil {
+		return Identity{}, &FieldError{"query", "percent-encoded fields"}
+	}
+	for _, field := range []string{"system_id", "user_id"} {
+		if len(q[field]) > 1 {
+			return Identity{}, &FieldError{field, "one value"}
+		}
+	}
+	groups := q["group_name"]
+	if len(groups) == 1 && groups[0] == "" { // "group_name=" means none
+		groups = nil
+	}
+	return Identity{System: q.Get("system_id"), User: q.Get("user_id"), Groups: groups}, nil
+}
+
+// A RefuseError, returned by Authenticate, chooses the HTTP answer to a
+// handshake. The body is the API's error object.
+type RefuseError struct {
+	Status int    // 400 to 599
+	Code   Code   // zero means CodeUnauthorized
+	Field  string // the field at fault, if one is
+	Detail string // for the client's developer; it is sent, so no secrets
+}
+
+// Error implements error.
+func (e *RefuseError) Error() string {
+	return fmt.Sprintf("engine: handshake refused: %d %s %s", e.Status, e.Field, e.Detail)
+}

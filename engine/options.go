@@ -1,0 +1,171 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Options configures New. The zero value serves ws://127.0.0.1:9991/ws.
+type Options struct {
+	// Addr is the TCP address to listen on. Default 127.0.0.1:9991.
+	Addr string
+	// Path is where clients connect. Default /ws. Other requests go to HTTP.
+	Path string
+	// ServeHTTP says that somebody serves the listener HTTP. Without it, a request
+	// that is not for Path is answered 404.
+	ServeHTTP bool
+
+	// Pollers is how many goroutines read sockets, and how many fan messages out:
+	// each poller's connections have one fan-out worker. Default: one per CPU that
+	// Go uses; at most 256.
+	Pollers int
+	// NodeID goes into every id and must differ between servers whose ids meet.
+	// 0 to MaxNodeID; default 0.
+	NodeID int
+
+	// MaxConnections bounds open sockets, those in the handshake included; over it
+	// a new one is answered 503. Default: no bound but the process's descriptors.
+	MaxConnections int
+	// HandshakeTimeout bounds the time from accept to the end of the request head.
+	// Default 10s, at least 1s; whole seconds, as all timeouts here.
+	HandshakeTimeout time.Duration
+	// MaxHandshakeBytes bounds the request head. Default 8 KiB.
+	MaxHandshakeBytes int
+	// AuthTimeout bounds a call of Authenticate. Default 5s.
+	AuthTimeout time.Duration
+	// MaxAuthenticating bounds concurrent calls of Authenticate; 64 times as many
+	// handshakes may wait, more are answered 503. Default 64.
+	MaxAuthenticating int
+
+	// AllowOrigins are the pages that browsers may connect from, such as
+	// https://*.example.com, or * for all. Default: pages of the same host and port;
+	// any page while Addr is a loopback address.
+	AllowOrigins []string
+
+	// MaxMessageBytes bounds a message from a client, over all its fragments; a
+	// longer one closes with 1009. Default 64 KiB.
+	MaxMessageBytes int64
+	// MaxQueuedBytes bounds what waits for one client that does not read; over it
+	// the client is closed as a slow consumer. One message that is longer may wait
+	// alone. What the kernel holds does not count. Default 64 KiB.
+	MaxQueuedBytes int
+	// MaxGroups bounds the groups of one client. Default 64.
+	MaxGroups int
+	// MaxPendingPushes bounds the pushes to one system (ToAll counts as one more
+	// system) that wait for their turn; more fail with ErrBusy. Default 1024.
+	MaxPendingPushes int
+	// MaxPendingBytes bounds the messages of all pushes that wait. Default 64 MiB.
+	MaxPendingBytes int64
+
+	// PingInterval is how long a client may be silent before it is pinged. The first
+	// ping comes up to half an interval early, at random, so that clients which
+	// connected together are not pinged together. Default 54s.
+	PingInterval time.Duration
+	// PongTimeout is how long a pinged client may go on being silent before it is
+	// closed. Default 60s.
+	PongTimeout time.Duration
+	// CloseTimeout bounds the closing handshake, and what a closing client may take
+	// to read what waits for it. Default 5s.
+	CloseTimeout time.Duration
+
+	// Lang is the language of "msg". Default Chinese.
+	Lang Lang
+	// NoWelcome leaves out the envelope that greets a client.
+	NoWelcome bool
+	// Logger gets what an operator needs to know. Default: nothing is logged.
+	Logger *zerolog.Logger
+
+	// Authenticate says who a client is, or refuses it with an error: a
+	// *RefuseError chooses the answer, any other error is answered 401. It runs on a
+	// goroutine of its own and may block until ctx ends. Default: QueryIdentity,
+	// which does not block and runs on the poller.
+	Authenticate func(ctx context.Context, h *Handshake) (Identity, error)
+	// OnOpen is called once per client, before its first OnMessage. Like OnMessage
+	// it runs on the poller that owns the client, or, up to the end of what the
+	// client sent along with its handshake, on the goroutine of Authenticate. It
+	// must not block.
+	OnOpen func(c *Client)
+	// OnMessage is called for each whole message; kind is Text or Binary. One
+	// client's calls come one at a time and in order. data is valid until OnMessage
+	// returns. It must not block.
+	OnMessage func(c *Client, kind Kind, data []byte)
+	// OnClose is called once per opened client, after its OnOpen, when it can no
+	// longer be reached. It runs on a housekeeping goroutine of the poller and must
+	// not block; it may overlap with an OnMessage that had begun before.
+	OnClose func(c *Client, why CloseReason)
+}
+
+const maxPollers = 256
+
+func (o Options) withDefaults() (Options, error) {
+	o.Addr = cmp.Or(o.Addr, "127.0.0.1:9991")
+	o.Path = cmp.Or(o.Path, "/ws")
+	o.Pollers = cmp.Or(o.Pollers, min(runtime.GOMAXPROCS(0), maxPollers))
+	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, 10*time.Second)
+	o.MaxHandshakeBytes = cmp.Or(o.MaxHandshakeBytes, 8<<10)
+	o.AuthTimeout = cmp.Or(o.AuthTimeout, 5*time.Second)
+	o.MaxAuthenticating = cmp.Or(o.MaxAuthenticating, 64)
+	o.MaxMessageBytes = cmp.Or(o.MaxMessageBytes, 64<<10)
+	o.MaxQueuedBytes = cmp.Or(o.MaxQueuedBytes, 64<<10)
+	o.MaxGroups = cmp.Or(o.MaxGroups, 64)
+	o.MaxPendingPushes = cmp.Or(o.MaxPendingPushes, 1024)
+	o.MaxPendingBytes = cmp.Or(o.MaxPendingBytes, 64<<20)
+	o.PingInterval = cmp.Or(o.PingInterval, 54*time.Second)
+	o.PongTimeout = cmp.Or(o.PongTimeout, 60*time.Second)
+	o.CloseTimeout = cmp.Or(o.CloseTimeout, 5*time.Second)
+	if o.Logger == nil {
+		nop := zerolog.Nop()
+		o.Logger = &nop
+	}
+	if _, _, err := net.SplitHostPort(o.Addr); err != nil {
+		return o, fmt.Errorf("engine: Addr: %w", err)
+	}
+	if !strings.HasPrefix(o.Path, "/") || strings.ContainsAny(o.Path, "?# ") {
+		return o, fmt.Errorf("engine: Path %q: want a path that begins with /", o.Path)
+	}
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{
+		{"HandshakeTimeout", o.HandshakeTimeout}, {"AuthTimeout", o.AuthTimeout},
+		{"PingInterval", o.PingInterval}, {"PongTimeout", o.PongTimeout}, {"CloseTimeout", o.CloseTimeout},
+	} {
+		if d.d < tick || d.d > 24*time.Hour {
+			return o, fmt.Errorf("engine: %s %v: want 1s to 24h", d.name, d.d)
+		}
+	}
+	for _, n := range []struct {
+		name   string
+		n      int64
+		lo, hi int64
+	}{
+		{"Pollers", int64(o.Pollers), 1, maxPollers},
+		{"NodeID", int64(o.NodeID), 0, MaxNodeID},
+		{"MaxConnections", int64(o.MaxConnections), 0, 1 << 31},
+		{"MaxHandshakeBytes", int64(o.MaxHandshakeBytes), 512, 1 << 20},
+		{"MaxAuthenticating", int64(o.MaxAuthenticating), 1, 1 << 16},
+		{"MaxMessageBytes", o.MaxMessageBytes, 1, 1 << 30},
+		{"MaxQueuedBytes", int64(o.MaxQueuedBytes), 1 << 10, 1 << 30},
+		{"MaxGroups", int64(o.MaxGroups), 1, 1 << 16},
+		{"MaxPendingPushes", int64(o.MaxPendingPushes), 1, 1 << 20},
+		{"MaxPendingBytes", o.MaxPendingBytes, 1 << 20, 1 << 40},
+	} {
+		if n.n < n.lo || n.n > n.hi {
+			return o, fmt.Errorf("engine: %s %d: want %d to %d", n.name, n.n, n.lo, n.hi)
+		}
+	}
+	return o, nil
+}
+
+// tick is the resolution of every timeout, and of the coarse clock.
+const tick = time.Second
+
+// ticks rounds up: a timeout never ends early.
+func ticks(d time.Duration) uint32 { return uint32((d + tick - 1) / tick) }

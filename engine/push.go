@@ -1,0 +1,279 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"unicode/utf8"
+
+	"github.com/valyala/fastjson"
+)
+
+// A Kind says what the bytes of a message are.
+type Kind uint8
+
+// The kinds of message.
+const (
+	// JSON data is one JSON value; clients find it as "data" in the envelope.
+	JSON Kind = iota
+	// Text data is a UTF-8 string; in the envelope it is a JSON string.
+	Text
+	// Binary data goes out verbatim as a binary WebSocket message, without an
+	// envelope whatever the subprotocol: JSON has no bytes.
+	Binary
+)
+
+// A Message is what a push delivers.
+type Message struct {
+	Kind Kind
+	Data []byte // not changed, and not kept after Push or Send returns
+	// Params is a JSON value for the envelope's "params"; empty means null.
+	Params []byte
+	// Code is the envelope's code; zero means CodeSent.
+	Code Code
+}
+
+// MaxTargets bounds the clients of one ToClients and the exclusions of a target.
+const MaxTargets = 10_000
+
+// A Target says who receives a push. Make one with ToClient, ToClients,
+// ToGroup, ToSystem or ToAll; the zero Target is invalid.
+type Target struct {
+	scope   scope
+	system  string
+	group   string
+	ids     []ID
+	exclude []ID
+}
+
+type scope uint8
+
+const (
+	scopeClient scope = iota + 1
+	scopeClients
+	scopeGroup
+	scopeSystem
+	scopeAll
+)
+
+// ToClient is one client of a system.
+func ToClient(system string, id ID) Target {
+	return Target{scope: scopeClient, system: system, ids: []ID{id}}
+}
+
+// ToClients is up to MaxTargets clients of a system, each told by its own
+// Outcome in Report.Outcomes.
+func ToClients(system string, ids ...ID) Target {
+	return Target{scope: scopeClients, system: system, ids: ids}
+}
+
+// ToGroup is the members of a group, except the given clients.
+func ToGroup(system, group string, exclude ...ID) Target {
+	return Target{scope: scopeGroup, system: system, group: group, exclude: exclude}
+}
+
+// ToSystem is all clients of a system, except the given ones.
+func ToSystem(system string, exclude ...ID) Target {
+	return Target{scope: scopeSystem, system: system, exclude: exclude}
+}
+
+// ToAll is every client of every system.
+func ToAll() Target { return Target{scope: scopeAll} }
+
+// An Outcome is what became of a message for one receiver.
+type Outcome uint8
+
+// The outcomes.
+const (
+	NoClient Outcome = iota // no open client of that id in that system
+	Written                 // the kernel took all of it
+	Queued                  // waits for the client to read
+	Dropped                 // the connection ended or could not hold it
+)
+
+// A Report says what a push did. Matched = Written + Queued + Dropped, counted
+// by the workers as they hand the message over; excluded clients and ids
+// without a client are not matched.
+type Report struct {
+	MessageID string
+	Matched   int
+	Written   int
+	Queued    int
+	Dropped   int
+	// Outcomes has one entry per id of ToClients, in their order; nil otherwise.
+	Outcomes []Outcome
+}
+
+func (r *Report) count(o Outcome) {
+	switch o {
+	case Written:
+		r.Written++
+	case Queued:
+		r.Queued++
+	case Dropped:
+		r.Dropped++
+	default:
+		return
+	}
+	r.Matched++
+}
+
+// check refuses what may not reach a client.
+func (m *Message) check() error {
+	switch m.Kind {
+	case JSON:
+		if len(m.Data) > 0 && !validJSON(m.Data) {
+			return &FieldError{"data", "one JSON value in UTF-8"}
+		}
+	case Text:
+		if !utf8.Valid(m.Data) {
+			return &FieldError{"data", "UTF-8"}
+		}
+	case Binary:
+	default:
+		return &FieldError{"kind", "JSON, Text or Binary"}
+	}
+	if len(m.Params) > 0 && !validJSON(m.Params) {
+		return &FieldError{"params", "one JSON value in UTF-8"}
+	}
+	return nil
+}
+
+// validJSON reports whether b is one JSON value, in UTF-8, nested no deeper than
+// fastjson reads: its validator recurses without a bound, its parser does not.
+func validJSON(b []byte) bool {
+	if bytes.Count(b, []byte{'['})+bytes.Count(b, []byte{'{'}) > fastjson.MaxDepth {
+		p := parsers.Get()
+		_, err := p.ParseBytes(b)
+		parsers.Put(p)
+		if err != nil {
+			return false
+		}
+	}
+	return utf8.Valid(b) && fastjson.ValidateBytes(b) == nil
+}
+
+var parsers fastjson.ParserPool
+
+func (t *Target) check() error {
+	if t.scope == scopeAll {
+		return nil
+	}
+	if t.scope == 0 {
+		return &FieldError{"target", "a target made by one of the To functions"}
+	}
+	if err := checkName("system_id", t.system); err != nil {
+		return err
+	}
+	if t.scope == scopeGroup {
+		if err := checkName("group_name", t.group); err != nil {
+			return err
+		}
+	}
+	if len(t.ids) > MaxTargets {
+		return &FieldError{"client_ids", fmt.Sprintf("at most %d ids", MaxTargets)}
+	}
+	if len(t.exclude) > MaxTargets {
+		return &FieldError{"exclude", fmt.Sprintf("at most %d ids", MaxTargets)}
+	}
+	return nil
+}
+
+// Push sends m to the target and returns when every receiver was served: its
+// message is with the kernel, or queued for it, or it is closed. With ctx done
+// before that, the push goes on without the caller, who gets ctx's error and the
+// counts so far.
+//
+// ToClient fails with ErrNoClient if the client is not there; the other targets
+// may be empty. At the limits of Options it fails with ErrBusy, and a bad target
+// or message gives a *FieldError: then nothing was sent to anybody.
+func (e *Engine) Push(ctx context.Context, t Target, m Message) (Report, error) {
+	j, report, err := e.push(ctx, t, m)
+	if j == nil || err != nil {
+		return report, err
+	}
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	r := j.report()
+	r.MessageID = report.MessageID
+	return r, err
+}
+
+// Post is Push without waiting for targets of many clients.
+func (e *Engine) Post(ctx context.Context, t Target, m Message) (messageID string, err error) {
+	_, report, err := e.push(ctx, t, m)
+	return report.MessageID, err
+}
+
+// push serves targets that are named by ids; for the others it returns the job.
+func (e *Engine) push(ctx context.Context, t Target, m Message) (*job, Report, error) {
+	if err := t.check(); err != nil {
+		return nil, Report{}, err
+	}
+	if err := m.check(); err != nil {
+		return nil, Report{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, Report{}, err
+	}
+	if e.phase.Load() != phaseRunning {
+		return nil, Report{}, ErrShutdown
+	}
+	id, err := e.ids.next()
+	if err != nil {
+		return nil, Report{}, err
+	}
+	report := Report{MessageID: messageID(id)}
+	f := newFrame(m, t.group, report.MessageID, e.opts.Lang)
+	switch t.scope {
+	case scopeClient:
+		c, err := e.member(t.system, t.ids[0])
+		if err != nil {
+			return nil, Report{}, err
+		}
+		report.count(c.sendOnce(f))
+		return nil, report, nil
+	case scopeClients:
+		e.pushEach(t, f, &report)
+		return nil, report, nil
+	}
+	j := &job{frame: f, lane: t.system, bytes: int64(len(f.tail) + len(f.verbatim)), done: make(chan struct{})}
+	switch t.scope {
+	case scopeGroup:
+		j.set = e.reg.Group(t.system, t.group)
+	case scopeSystem:
+		j.set = e.reg.System(t.system)
+	default:
+		j.set = e.reg.All()
+	}
+	if len(t.exclude) > 0 {
+		j.exclude = make(map[ID]struct{}, len(t.exclude))
+		for _, id := range t.exclude {
+			j.exclude[id] = struct{}{}
+		}
+	}
+	if err := e.fanout.submit(j); err != nil {
+		return nil, Report{}, err
+	}
+	return j, report, nil
+}
+
+// pushEach serves the ids of a ToClients on the calling goroutine.
+func (e *Engine) pushEach(t Target, f *frame, report *Report) {
+	r := renderers.Get().(*renderer)
+	defer r.release()
+	report.Outcomes = make([]Outcome, len(t.ids))
+	for i, id := range t.ids {
+		if c, err := e.member(t.system, id); err == nil {
+			report.Outcomes[i] = c.send(f, r)
+		}
+		report.count(report.Outcomes[i])
+		if i%slice == slice-1 {
+			runtime.Gosched()
+		}
+	}
+}

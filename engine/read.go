@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/lesismal/nbio"
+
+	"carillon/engine/ws"
+)
+
+// decoders are taken by clients that have bytes to read and given back between
+// messages, so that an idle client owns none.
+var decoders = sync.Pool{New: func() any { return new(ws.Decoder) }}
+
+// onData is called by nbio on the poller that owns the connection; b is the
+// poller's buffer.
+func onData(nc *nbio.Conn, b []byte) {
+	c, ok := nc.Session().(*Client)
+	if !ok {
+		return
+	}
+	c.bytesIn.Add(uint64(len(b)))
+	c.loop.bytesIn.Add(uint64(len(b)))
+	if hs := c.hs.Load(); hs != nil && c.handshakeData(hs, b) {
+		return
+	}
+	c.lastSeen.Store(c.loop.e.tickNow())
+	c.read(b)
+}
+
+// read handles the bytes of an open or closing client. They are consumed when it
+// returns.
+func (c *Client) read(b []byte) {
+	if c.dec == nil {
+		c.dec = decoders.Get().(*ws.Decoder)
+		c.dec.MaxMessage = c.loop.e.opts.MaxMessageBytes
+	}
+	for {
+		ev, rest, err := c.dec.Next(b)
+		if err != nil {
+			c.protocolError(err)
+			return // the decoder remembers, and stays
+		}
+		switch ev.Kind {
+		case ws.None:
+			if c.dec.Idle() {
+				c.dec.Reset()
+				decoders.Put(c.dec)
+				c.dec = nil
+			}
+			return
+		case ws.Message:
+			c.message(ev.Opcode, ev.Payload)
+		case ws.Ping:
+			c.pong(ev.Payload)
+		case ws.Close:
+			c.peerClosed(ev.Code)
+		}
+		b = rest
+	}
+}
+
+func (c *Client) message(op ws.Opcode, payload []byte) {
+	c.msgsIn.Add(1)
+	c.loop.msgsIn.Add(1)
+	handle := c.loop.e.opts.OnMessage
+	if handle == nil || c.closing() {
+		return
+	}
+	kind := Text
+	if op == ws.OpBinary {
+		kind = Binary
+	}
+	c.guard("OnMessage", func() { handle(c, kind, payload) })
+}
+
+func (c *Client) closing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state != stateOpen
+}
+
+func (c *Client) pong(payload []byte) {
+	var scratch [2 + ws.MaxControlPayload]byte
+	c.writeControl(ws.AppendFrame(scratch[:0], ws.OpPong, payload))
+}
+
+func (c *Client) protocolError(err error) {
+	var p ws.ProtocolError
+	if !errors.As(err, &p) {
+		p = ws.ProtocolError{Code: ws.CloseProtocolError, Reason: err.Error()}
+	}
+	why := CloseProtocol
+	if p.Code == ws.CloseMessageTooBig {
+		why = CloseTooBig
+	}
+	if !c.end(why, p.Code, p.Reason) {
+		c.peerClosed(ws.CloseNoStatus) // nothing more to wait for
+	}
+}

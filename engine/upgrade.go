@@ -1,0 +1,327 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"unique"
+
+	"carillon/engine/ws"
+)
+
+// handshake is what a connection owns until it is open.
+type handshake struct {
+	head []byte // of the request, if it comes in parts; the poller's
+	ours bool   // the request line asks for Options.Path; the poller's
+
+	mu     sync.Mutex // guards the following fields
+	phase  phase
+	parked []byte // came while Authenticate runs
+}
+
+// A phase says who owns the bytes that the poller reads.
+type phase uint8
+
+const (
+	phaseHead    phase = iota // the poller, which gathers the request head
+	phaseAuth                 // the goroutine that authenticates; the poller parks them
+	phaseRefused              // nobody: an error answer is on its way
+	phaseOver                 // the poller, which reads frames
+)
+
+// maxParked bounds what a client may send ahead before it knows that it is in.
+const maxParked = 64 << 10
+
+var headEnd = []byte("\r\n\r\n")
+
+// handshakeData handles bytes read before c was open, on the poller. False means
+// that it has opened meanwhile, and nothing was done with them.
+func (c *Client) handshakeData(hs *handshake, b []byte) bool {
+	hs.mu.Lock()
+	p := hs.phase
+	tooMuch := false
+	if p == phaseAuth {
+		if tooMuch = len(hs.parked)+len(b) > maxParked; !tooMuch {
+			hs.parked = append(hs.parked, b...)
+		}
+	}
+	hs.mu.Unlock()
+	switch {
+	case tooMuch:
+		c.refuse(&RefuseError{Status: 413, Code: CodeConnectFailed, Detail: "wait for the answer before sending"}, "early data")
+	case p == phaseHead:
+		c.readHead(hs, b)
+	}
+	return p != phaseOver
+}
+
+// readHead gathers the request head. Most come in one piece, are parsed where
+// they lie in the poller's buffer, and cost none.
+func (c *Client) readHead(hs *handshake, b []byte) {
+	e := c.loop.e
+	searched := max(0, len(hs.head)-len(headEnd)+1)
+	inParts := hs.head != nil
+	if inParts {
+		hs.head = append(hs.head, b...)
+		b = hs.head
+	}
+	if !hs.ours {
+		method, path, known, err := ws.PeekRequestLine(b)
+		hs.ours = known && string(method) == "GET" && string(path) == e.opts.Path
+		if err != nil || known && !hs.ours {
+			c.handOver(b, err)
+			return
+		}
+	}
+	end := bytes.Index(b[searched:], headEnd)
+	if end < 0 && len(b) <= e.opts.MaxHandshakeBytes {
+		if !inParts {
+			hs.head = slices.Clone(b)
+		}
+		return
+	}
+	if end < 0 || searched+end+len(headEnd) > e.opts.MaxHandshakeBytes {
+		c.refuse(&RefuseError{Status: 431, Code: CodeConnectFailed,
+			Detail: fmt.Sprintf("a request head of at most %d bytes", e.opts.MaxHandshakeBytes)}, "head_size")
+		return
+	}
+	req, n, err := ws.ParseRequest(b)
+	if err == nil {
+		err = req.CheckUpgrade()
+	}
+	if err != nil {
+		c.refuse(err, "")
+		return
+	}
+	if !e.originAllowed(&req) {
+		c.refuse(&RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Origin", Detail: "an allowed origin"}, "origin")
+		return
+	}
+	h := &Handshake{req: req, remote: c.nc.RemoteAddr()}
+	if e.opts.Authenticate == nil {
+		id, err := QueryIdentity(h)
+		if c.admit(h, id, err) {
+			c.hs.Store(nil)
+			if len(b) > n {
+				c.read(b[n:])
+			}
+		}
+		return
+	}
+	hs.mu.Lock()
+	hs.phase, hs.parked = phaseAuth, slices.Clone(b[n:])
+	hs.mu.Unlock()
+	hs.head = nil
+	// The context ends Authenticate in time; this is for one that does not listen.
+	c.loop.wheel.Schedule(c, e.tickNow()+ticks(e.opts.AuthTimeout)+1)
+	select {
+	case e.auth <- authJob{c, hs, h}:
+	default:
+		c.refuse(errOverloaded, "overloaded")
+	}
+}
+
+var errOverloaded = &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "try again in a moment"}
+
+// originAllowed is a browser's protection from other people's pages. On loopback
+// every page is somebody at the same machine.
+func (e *Engine) originAllowed(r *ws.Request) bool {
+	if len(e.opts.AllowOrigins) == 0 && e.loopback {
+		return true
+	}
+	return ws.OriginAllowed(r.Origin(), r.Host, e.opts.AllowOrigins)
+}
+
+type authJob struct {
+	c  *Client
+	hs *handshake
+	h  *Handshake
+}
+
+// authenticate runs on each of the MaxAuthenticating goroutines.
+func (e *Engine) authenticate() {
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case j := <-e.auth:
+			j.run(e)
+		}
+	}
+}
+
+func (j authJob) run(e *Engine) {
+	id, err := j.identify(e)
+	if !j.c.admit(j.h, id, err) {
+		return
+	}
+	for {
+		j.hs.mu.Lock()
+		b := j.hs.parked
+		j.hs.parked = nil
+		if len(b) == 0 {
+			j.hs.phase = phaseOver
+			j.c.hs.Store(nil)
+			j.hs.mu.Unlock()
+			return
+		}
+		j.hs.mu.Unlock()
+		j.c.read(b)
+	}
+}
+
+func (j authJob) identify(e *Engine) (id Identity, err error) {
+	ctx, cancel := context.WithTimeout(e.ctx, e.opts.AuthTimeout)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			e.logPanic(j.c, "Authenticate", r)
+			err = &RefuseError{Status: 500, Code: CodeInternal}
+		}
+	}()
+	id, err = e.opts.Authenticate(ctx, j.h)
+	if err != nil && ctx.Err() != nil {
+		err = &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "authentication took too long"}
+	}
+	return id, err
+}
+
+// admit opens c for the identity, or refuses it. True means that c is open.
+func (c *Client) admit(h *Handshake, id Identity, err error) bool {
+	if err == nil {
+		err = id.check(c.loop.e.opts.MaxGroups)
+	}
+	if err == nil {
+		err = c.open(h, id)
+	}
+	if err != nil {
+		c.refuse(err, "identity")
+		return false
+	}
+	return true
+}
+
+// open makes c a member of its system and groups and sends the 101 and the welcome
+// in one write. Whoever finds c in the registry meanwhile waits at c.mu, so that
+// nothing overtakes the welcome.
+func (c *Client) open(h *Handshake, id Identity) error {
+	e := c.loop.e
+	cid, err := e.ids.next()
+	if err != nil {
+		return err
+	}
+	c.raw = slices.Contains(h.req.Subprotocols(), SubprotocolRaw)
+	if id.User != "" {
+		c.user = unique.Make(id.User)
+	}
+	c.mu.Lock()
+	if c.state != stateHandshake || e.phase.Load() != phaseRunning {
+		c.mu.Unlock()
+		return errOverloaded // or gone already: then nobody hears it
+	}
+	c.member.Value = c
+	if err := e.reg.Join(&c.member, uint64(cid), c.loop.index, id.System, id.Groups...); err != nil {
+		c.mu.Unlock()
+		return fmt.Errorf("engine: %w", err)
+	}
+	c.state = stateOpen
+	sent := c.writeBytesLocked(e.appendWelcome(nil, c, &h.req))
+	c.mu.Unlock()
+
+	c.startHeartbeat()
+	e.accepted.Add(1)
+	if ev := e.log.Debug(); ev.Enabled() {
+		ev.Stringer("client", cid).Str("system", id.System).Stringer("remote", h.remote).Msg("client connected")
+	}
+	if e.opts.OnOpen != nil {
+		c.guard("OnOpen", func() { e.opts.OnOpen(c) })
+	}
+	c.opened()
+	if sent && e.phase.Load() != phaseRunning { // Shutdown may not have seen c
+		c.end(CloseShutdown, closeReasons[CloseShutdown].code, "")
+	}
+	return nil
+}
+
+// appendWelcome appends the 101 and, for clients of the envelope, code 0.
+func (e *Engine) appendWelcome(b []byte, c *Client, req *ws.Request) []byte {
+	if c.raw {
+		return ws.AppendSwitchingProtocols(b, req.Key(), SubprotocolRaw, "",
+			ws.HeaderField{Name: "Carillon-Client-Id", Value: c.ID().String()})
+	}
+	b = ws.AppendSwitchingProtocols(b, req.Key(), "", "")
+	if e.opts.NoWelcome {
+		return b
+	}
+	id, err := e.ids.next()
+	if err != nil {
+		return b
+	}
+	r := renderers.Get().(*renderer)
+	defer r.release()
+	return append(b, r.render(newEnvelope(CodeConnected, Message{}, "", messageID(id), e.opts.Lang), c)...)
+}
+
+// refuse answers the handshake with an error, and closes. label goes with errors
+// that bring none. It runs on whichever goroutine owns the phase.
+func (c *Client) refuse(err error, label string) {
+	e := c.loop.e
+	var (
+		answer  = RefuseError{Status: 401, Code: CodeUnauthorized}
+		header  []ws.HeaderField
+		refusal *RefuseError
+		proto   *ws.HandshakeError
+		field   *FieldError
+	)
+	switch {
+	case errors.As(err, &refusal):
+		answer = *refusal
+		if answer.Code == 0 {
+			answer.Code = CodeUnauthorized
+		}
+		if answer.Status == 503 {
+			header = append(header, ws.HeaderField{Name: "Retry-After", Value: "1"})
+		}
+	case errors.As(err, &proto):
+		answer = RefuseError{Status: proto.Status, Code: CodeConnectFailed, Detail: proto.Message}
+		header, label = proto.Header, proto.Reason
+	case errors.As(err, &field):
+		answer = RefuseError{Status: 400, Code: CodeBadParameter, Field: field.Field, Detail: field.Want}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != stateHandshake {
+		return
+	}
+	e.refused.add(label)
+	e.log.Debug().Err(err).Str("reason", label).Stringer("remote", c.nc.RemoteAddr()).Msg("handshake refused")
+	c.state = stateClosing
+	c.flags |= flagGotClose // there is no closing handshake to wait for
+	hs := c.hs.Load()
+	hs.mu.Lock()
+	hs.phase, hs.parked = phaseRefused, nil
+	hs.mu.Unlock()
+	hs.head = nil
+	c.writeBytesLocked(ws.AppendHTTPError(nil, answer.Status, "application/json; charset=utf-8",
+		string(answer.appendJSON(nil, e.opts.Lang)), header...))
+	if c.unsent.Load() > 0 {
+		c.wantDrainLocked()
+	} else {
+		c.finishWritingLocked()
+	}
+	c.loop.wheel.Schedule(c, e.tickNow()+e.closeTicks)
+}
+
+// appendJSON appends the API's error object.
+func (e *RefuseError) appendJSON(b []byte, l Lang) []byte {
+	b = fmt.Appendf(b, `{"code":%d,"msg":`, e.Code)
+	b = appendJSONString(b, e.Code.Text(l))
+	b = append(b, `,"field":`...)
+	b = appendJSONString(b, e.Field)
+	b = append(b, `,"detail":`...)
+	b = appendJSONString(b, e.Detail)
+	return append(b, '}')
+}
