@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/lesismal/nbio"
-
-	"carillon/engine/ws"
 )
 
 // listen opens the listener. Go's keep-alive probes are off: the heartbeat finds
@@ -55,8 +53,9 @@ func (e *Engine) accept() {
 
 // add gives a new connection to its loop.
 func (e *Engine) add(conn net.Conn) {
-	if n := e.opts.MaxConnections; n > 0 && e.conns.Load() >= int64(n) {
-		e.turnAway(conn)
+	if e.overLimit(refusing) {
+		_ = conn.Close()
+		e.refused.add(labelMaxConnections)
 		return
 	}
 	nc, err := nbio.NBConn(conn) // a duplicate descriptor; conn itself is closed
@@ -84,14 +83,15 @@ func (e *Engine) add(conn net.Conn) {
 	}
 }
 
-// turnAway answers without reading: a write to a fresh socket does not block.
-func (e *Engine) turnAway(conn net.Conn) {
-	e.refused.add("max connections")
-	b := ws.AppendHTTPError(nil, errOverloaded.Status, "application/json; charset=utf-8",
-		string(errOverloaded.appendJSON(nil, e.opts.Lang)), ws.HeaderField{Name: "Retry-After", Value: "1"})
-	_ = conn.SetWriteDeadline(time.Now().Add(tick))
-	_, _ = conn.Write(b)
-	_ = conn.Close()
+// refusing is how many sockets over MaxConnections may be open for as long as it
+// takes to read their request and answer it 503. Beyond, they are closed unread.
+const refusing = 256
+
+const labelMaxConnections = "max connections"
+
+func (e *Engine) overLimit(margin int64) bool {
+	n := int64(e.opts.MaxConnections)
+	return n > 0 && e.conns.Load() > n+margin
 }
 
 // untrack is called once for each connection that add has counted.

@@ -31,7 +31,7 @@ type Options struct {
 	NodeID int
 
 	// MaxConnections bounds open sockets, those in the handshake included; over it
-	// a new one is answered 503. Default: no bound but the process's descriptors.
+	// a handshake is answered 503. Default: no bound but the process's descriptors.
 	MaxConnections int
 	// HandshakeTimeout bounds the time from accept to the end of the request head.
 	// Default 10s, at least 1s; whole seconds, as all timeouts here.

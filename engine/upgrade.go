@@ -96,6 +96,10 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		c.refuse(err, "")
 		return
 	}
+	if e.overLimit(0) {
+		c.refuse(errOverloaded, labelMaxConnections)
+		return
+	}
 	if !e.originAllowed(&req) {
 		c.refuse(&RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Origin", Detail: "an allowed origin"}, "origin")
 		return

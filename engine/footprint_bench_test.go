@@ -1,0 +1,62 @@
+package engine
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// BenchmarkFootprint opens 10,000 idle clients, each in a system and a group, and
+// reports what one of them costs the server in heap and in resident memory, over
+// what the empty server takes. The clients live in another process. Run it with
+// -benchtime 1x: the number of clients is fixed.
+func BenchmarkFootprint(b *testing.B) {
+	const clients = 10_000
+	for range b.N {
+		e := newEngine(b, Options{})
+		dial(b, e, "system_id=swarm&group_name=g") // tables made on first use are not a client's cost
+		heap, rss := settledMemory(b)
+		s := startSwarm(b, e, "idle", clients)
+		time.Sleep(2 * tick)
+		heapFull, rssFull := settledMemory(b)
+		if got := e.Count(Query{System: "swarm", Group: "g"}); got != clients+1 {
+			b.Fatalf("%d clients are open, want %d: the figures would be too low", got, clients+1)
+		}
+		b.ReportMetric(float64(heapFull-heap)/clients, "heap-B/conn")
+		b.ReportMetric(float64(rssFull-rss)/clients, "RSS-B/conn")
+		b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
+		s.finish()
+		shutdown(b, e)
+	}
+}
+
+// settledMemory is the live heap and the resident set in bytes, after garbage is
+// collected and given back: once is not enough, since stacks shrink by halves.
+func settledMemory(tb testing.TB) (heap, rss int64) {
+	tb.Helper()
+	for range 4 {
+		runtime.GC()
+	}
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		tb.Skip("resident memory is read from /proc, which only Linux has: ", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if f := strings.Fields(line); f[0] == "VmRSS:" {
+			kb, err := strconv.ParseInt(f[1], 10, 64)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			return int64(m.HeapAlloc), kb << 10
+		}
+	}
+	tb.Fatal("no VmRSS in /proc/self/status")
+	return 0, 0
+}

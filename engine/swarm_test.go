@@ -1,0 +1,262 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// A swarm is many clients in a process of their own: client and server together
+// would need more descriptors than one process may have.
+type swarm struct {
+	t     testing.TB
+	stdin io.Closer
+	out   *bufio.Reader
+	cmd   *exec.Cmd
+}
+
+const (
+	swarmEnv   = "CARILLON_TEST_SWARM" // "listen" or "idle"
+	swarmAddr  = "CARILLON_TEST_ADDR"
+	swarmCount = "CARILLON_TEST_COUNT"
+)
+
+func TestMain(m *testing.M) {
+	if mode := os.Getenv(swarmEnv); mode != "" {
+		n, _ := strconv.Atoi(os.Getenv(swarmCount))
+		runSwarm(mode, os.Getenv(swarmAddr), n)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// startSwarm returns when n clients of system "swarm" are connected. Those of mode
+// "listen" use the independent library and keep account of what they get; those of
+// mode "idle" are bare sockets.
+func startSwarm(t testing.TB, e *Engine, mode string, n int) *swarm {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), swarmEnv+"="+mode, swarmAddr+"="+e.Addr().String(), fmt.Sprintf("%s=%d", swarmCount, n))
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s := &swarm{t, stdin, bufio.NewReader(stdout), cmd}
+	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
+	if line := s.line(); line != "connected" {
+		t.Fatalf("swarm: %s", line)
+	}
+	return s
+}
+
+func (s *swarm) line() string {
+	s.t.Helper()
+	line, err := s.out.ReadString('\n')
+	if err != nil {
+		s.t.Fatalf("swarm: %v", err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// swarmReport is what the listening clients got in all.
+type swarmReport struct {
+	Clients   int
+	Exact     int      // clients that got each message once, in order, with their own client_id
+	Complaint []string // the first few that did not
+}
+
+// finish closes the clients, who have waited for messages {"n":0} to {"n":count-1}.
+func (s *swarm) finish() (r swarmReport) {
+	s.t.Helper()
+	s.stdin.Close()
+	if err := json.Unmarshal([]byte(s.line()), &r); err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+func runSwarm(mode, addr string, n int) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	var connected, exact atomic.Int64
+	var connecting, done sync.WaitGroup
+	var mu sync.Mutex
+	report := swarmReport{Clients: n}
+	complain := func(format string, v ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(report.Complaint) < 5 {
+			report.Complaint = append(report.Complaint, fmt.Sprintf(format, v...))
+		}
+	}
+	end := make(chan struct{})
+	limit := make(chan struct{}, 64) // handshakes at once
+	for range n {
+		limit <- struct{}{}
+		connecting.Add(1)
+		client := swarmIdle
+		if mode == "listen" {
+			client = swarmListen
+		}
+		done.Go(func() {
+			once := sync.OnceFunc(func() { <-limit; connecting.Done() })
+			defer once()
+			err := client(ctx, addr, end, func() { connected.Add(1); once() })
+			if err != nil {
+				complain("%v", err)
+				return
+			}
+			exact.Add(1)
+		})
+	}
+	connecting.Wait()
+	if c := connected.Load(); c != int64(n) {
+		fmt.Printf("only %d of %d connected: %v\n", c, n, report.Complaint)
+		return
+	}
+	fmt.Println("connected")
+	io.Copy(io.Discard, os.Stdin)
+	close(end)
+	done.Wait()
+	report.Exact = int(exact.Load())
+	b, _ := json.Marshal(report)
+	fmt.Println(string(b))
+}
+
+// swarmListen expects messages whose data counts from {"n":0} up to {"last":n}.
+func swarmListen(ctx context.Context, addr string, end chan struct{}, ready func()) error {
+	c, _, err := websocket.Dial(ctx, "ws://"+addr+"/ws?system_id=swarm&group_name=g", nil)
+	if err != nil {
+		return err
+	}
+	defer c.CloseNow()
+	var env struct {
+		ClientID string `json:"client_id"`
+		Data     struct {
+			N    int
+			Last bool
+		}
+	}
+	id := ""
+	for want := -1; ; want++ {
+		_, b, err := c.Read(ctx)
+		if err != nil {
+			return fmt.Errorf("waiting for message %d: %w", want, err)
+		}
+		if err := json.Unmarshal(b, &env); err != nil {
+			return fmt.Errorf("%s: %w", b, err)
+		}
+		if want < 0 {
+			id = env.ClientID
+			ready()
+			continue
+		}
+		if env.ClientID != id {
+			return fmt.Errorf("client %s got an envelope for %s", id, env.ClientID)
+		}
+		if env.Data.N != want {
+			return fmt.Errorf("client %s got message %d instead of %d", id, env.Data.N, want)
+		}
+		if env.Data.Last {
+			<-end
+			return nil
+		}
+	}
+}
+
+func swarmIdle(ctx context.Context, addr string, end chan struct{}, ready func()) error {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, upgrade, "system_id=swarm&group_name=g"); err != nil {
+		return err
+	}
+	b := make([]byte, 1)
+	for last := byte(0); last != '}'; last = b[0] {
+		if _, err := conn.Read(b); err != nil {
+			return err
+		}
+	}
+	ready()
+	<-end
+	return nil
+}
+
+// A push to 10,000 clients of one system: each gets it once, with its own id, and
+// then the next, which shows that nothing came between.
+func TestPushToTenThousand(t *testing.T) {
+	const clients = 10_000
+	e := newEngine(t, Options{})
+	s := startSwarm(t, e, "listen", clients)
+	for _, data := range []string{`{"n":0}`, `{"n":1,"last":true}`} {
+		r := push(t, e, ToSystem("swarm"), data)
+		if r.Matched != clients || r.Written+r.Queued != clients {
+			t.Errorf("report %+v, want %d matched, none dropped", r, clients)
+		}
+	}
+	if got := s.finish(); got.Exact != clients {
+		t.Errorf("%d of %d clients got it once: %v; closed: %v", got.Exact, clients, got.Complaint, e.Stats().Closed)
+	}
+}
+
+// Pushes to a group of 5,000 arrive at each member once and in order, whatever
+// the workers do, while others come and go.
+func TestPushesInOrderToMany(t *testing.T) {
+	const clients, pushes = 5_000, 20
+	e := newEngine(t, Options{MaxQueuedBytes: 1 << 20})
+	s := startSwarm(t, e, "listen", clients)
+	stop := make(chan struct{})
+	var churn sync.WaitGroup
+	churn.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				p := dial(t, e, "system_id=swarm&group_name=g")
+				e.Unbind("swarm", p.id, "g")
+				e.Bind("swarm", p.id, "g")
+				p.CloseNow()
+			}
+		}
+	})
+	for n := range pushes {
+		to := []Target{ToGroup("swarm", "g"), ToSystem("swarm")}[n%2]
+		if _, err := e.Post(testContext(t), to, Message{Data: fmt.Appendf(nil, `{"n":%d,"last":%v}`, n, n == pushes-1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	churn.Wait()
+	r := push(t, e, ToSystem("none"), "1") // also waits for nobody
+	if r.Matched != 0 {
+		t.Errorf("report %+v of an empty system", r)
+	}
+	e.fanout.wait()
+	if got := s.finish(); got.Exact != clients {
+		t.Errorf("%d of %d clients got all in order: %v", got.Exact, clients, got.Complaint)
+	}
+}
