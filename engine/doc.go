@@ -28,8 +28,9 @@
 // # Order
 //
 // Two pushes to one target, the second made after the first returned, reach each
-// client in that order. Pushes to different targets promise no order: a push to
-// one client overtakes a running push to a million.
+// client in that order; so do pushes to a system and to groups of it. Beyond that
+// no order is promised: a push to one client overtakes a running push to a
+// million.
 //
 // # Lock order
 //

@@ -3,9 +3,9 @@ package engine
 import (
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 )
 
 // maxHTTPConns bounds the connections handed to net/http that are open at once: a
@@ -24,17 +24,17 @@ func (c *Client) handOver(b []byte, parseErr error) {
 		c.refuse(parseErr, "path")
 		return
 	}
-	fd, err := duplicate(c.nc)
-	if err != nil {
-		c.refuse(errOverloaded, "descriptors")
-		return
-	}
-	if !e.http.offer(handed{fd, append([]byte(nil), b...)}) {
-		_ = syscall.Close(fd)
+	if !e.http.reserve() {
 		c.refuse(errOverloaded, "http connections")
 		return
 	}
-	_ = c.nc.Close()
+	fd, err := takeOut(c.nc)
+	if err != nil {
+		e.http.open.Add(-1)
+		e.refused.add("descriptors")
+		return
+	}
+	e.http.queue <- handed{fd, slices.Clone(b)} // there is room for each that reserved
 }
 
 // handed is a connection on its way to net/http.
@@ -56,13 +56,11 @@ func newHTTPListener() *httpListener {
 	return &httpListener{queue: make(chan handed, maxHTTPConns), closed: make(chan struct{})}
 }
 
-// offer runs on a poller and does not block.
-func (l *httpListener) offer(h handed) bool {
+func (l *httpListener) reserve() bool {
 	if l.open.Add(1) > maxHTTPConns {
 		l.open.Add(-1)
 		return false
 	}
-	l.queue <- h // there is room for as many as may be open
 	return true
 }
 

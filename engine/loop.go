@@ -105,11 +105,11 @@ func (l *loop) visit(c *Client) uint32 {
 	switch state {
 	case stateHandshake:
 		l.e.refused.add("handshake timeout")
-		c.nc.Close()
+		cut(c.nc)
 	case stateOpen:
 		return c.heartbeat(now)
 	case stateClosing: // CloseTimeout has passed
-		c.nc.Close()
+		cut(c.nc)
 	}
 	return 0
 }

@@ -1,3 +1,5 @@
+//go:build unix
+
 package engine
 
 import (
@@ -6,29 +8,75 @@ import (
 	"github.com/lesismal/nbio"
 )
 
-// What follows uses a descriptor directly. It holds nbio's lock meanwhile: once
+// What follows uses descriptors directly, and holds nbio's lock meanwhile: once
 // nbio has closed a descriptor, its number may be another connection's.
+//
+// For the same reason only the poller closes. nbio looks connections up by number
+// when it handles a batch of events, so a descriptor that another goroutine closes
+// may be a new connection's by the time the old one's event comes up, which then
+// ends the new one. Everybody else shuts the socket down, and the event of that
+// has the poller close it. nbio's own Write closes on an error, therefore
+// writeSocket comes before it.
+
+// writeSocket writes what the kernel takes. wait says that the rest, or all of b,
+// has to wait for the kernel; otherwise n < len(b) means that the connection is
+// gone.
+func writeSocket(c *Client, b []byte) (n int, wait bool) {
+	c.nc.Lock()
+	defer c.nc.Unlock()
+	if closed, _ := c.nc.IsClosed(); closed {
+		return 0, false
+	}
+	if c.unsent.Load() > 0 { // nbio has bytes that go first
+		return 0, true
+	}
+	for n < len(b) {
+		m, err := syscall.Write(c.nc.Hash(), b[n:])
+		if m > 0 {
+			n += m
+		}
+		switch {
+		case err == syscall.EINTR || err == nil && n < len(b):
+		case err == syscall.EAGAIN:
+			return n, true
+		case err != nil:
+			_ = syscall.Shutdown(c.nc.Hash(), syscall.SHUT_RDWR)
+			return n, false
+		}
+	}
+	return n, false
+}
 
 // shutdownWrite sends FIN; the connection can still be read.
-func shutdownWrite(nc *nbio.Conn) {
+func shutdownWrite(nc *nbio.Conn) { shutSocket(nc, syscall.SHUT_WR) }
+
+// cut ends the connection: the poller will close it.
+func cut(nc *nbio.Conn) { shutSocket(nc, syscall.SHUT_RDWR) }
+
+func shutSocket(nc *nbio.Conn, how int) {
 	nc.Lock()
 	defer nc.Unlock()
 	if closed, _ := nc.IsClosed(); !closed {
-		_ = syscall.Shutdown(nc.Hash(), syscall.SHUT_WR)
+		_ = syscall.Shutdown(nc.Hash(), how)
 	}
 }
 
-// duplicate returns a second descriptor of the connection, which outlives it.
-func duplicate(nc *nbio.Conn) (fd int, err error) {
+// takeOut duplicates the descriptor of a connection and ends nbio's part in it.
+// It runs on the connection's poller.
+func takeOut(nc *nbio.Conn) (fd int, err error) {
 	nc.Lock()
-	defer nc.Unlock()
 	if closed, _ := nc.IsClosed(); closed {
+		nc.Unlock()
 		return -1, syscall.EBADF
 	}
-	syscall.ForkLock.RLock() // between dup and close-on-exec
-	defer syscall.ForkLock.RUnlock()
-	if fd, err = syscall.Dup(nc.Hash()); err == nil {
-		syscall.CloseOnExec(fd)
+	if err = unwatch(nc); err == nil {
+		syscall.ForkLock.RLock() // between dup and close-on-exec
+		if fd, err = syscall.Dup(nc.Hash()); err == nil {
+			syscall.CloseOnExec(fd)
+		}
+		syscall.ForkLock.RUnlock()
 	}
+	nc.Unlock()
+	_ = nc.Close()
 	return fd, err
 }

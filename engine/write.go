@@ -85,23 +85,32 @@ func (c *Client) writeLocked(b []byte) Outcome {
 	return Written
 }
 
-// writeBytesLocked hands b to nbio, which copies what the kernel does not take.
+// writeBytesLocked writes b, and has nbio copy what the kernel does not take.
 // False means that the connection is gone; the housekeeper hears of it from nbio.
 func (c *Client) writeBytesLocked(b []byte) bool {
-	c.unsent.Add(int64(len(b)))
-	_, err := c.nc.Write(b)
+	n, wait := writeSocket(c, b)
+	c.countOut(n)
+	if !wait {
+		return n == len(b)
+	}
+	c.unsent.Add(int64(len(b) - n))
+	_, err := c.nc.Write(b[n:])
 	return err == nil
 }
 
+func (c *Client) countOut(n int) {
+	c.bytesOut.Add(uint64(n))
+	c.loop.bytesOut.Add(uint64(n))
+}
+
 // onWritten is called by nbio, under its connection's lock, whenever the kernel
-// took n bytes.
+// took n bytes that nbio held.
 func onWritten(nc *nbio.Conn, _ []byte, n int) {
 	c, ok := nc.Session().(*Client)
 	if !ok {
 		return
 	}
-	c.bytesOut.Add(uint64(n))
-	c.loop.bytesOut.Add(uint64(n))
+	c.countOut(n)
 	if c.unsent.Add(int64(-n)) == 0 && c.more.Load() {
 		c.loop.post(&c.loop.drainable, c)
 	}

@@ -223,8 +223,8 @@ func withPeer(t testing.TB, e *echo, compression websocket.CompressionMode, use 
 		t.Errorf("%v; here: %v", err, <-ended)
 		return nil
 	}
-	defer c.CloseNow()
 	use(ctx, c)
+	c.CloseNow()
 	return <-ended
 }
 
