@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"runtime"
 	"strings"
 	"sync"
@@ -293,29 +292,6 @@ func TestUnsentIsExact(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "nothing is unsent", func() bool { return c.unsent.Load() == 0 })
-}
-
-// A connection that went to net/http is watched by nobody here: its old number,
-// soon another connection's, gets none of its events.
-func TestHandedOverIsForgotten(t *testing.T) {
-	e := newEngine(t, Options{ServeHTTP: true, Pollers: 1})
-	for range 20 {
-		api := rawConn(t, e, "GET /api HTTP/1.1\r\n")
-		handed, err := e.HTTP().Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := dial(t, e, "system_id=1") // reuses the number
-		api.(*net.TCPConn).CloseWrite()
-		if b, err := io.ReadAll(handed); err != nil || string(b) != "GET /api HTTP/1.1\r\n" {
-			t.Fatalf("%q, %v", b, err)
-		}
-		push(t, e, ToClient("1", p.id), "1")
-		p.next()
-		handed.Close()
-		p.CloseNow()
-		eventually(t, "gone", func() bool { return e.conns.Load() == 0 })
-	}
 }
 
 func TestOptions(t *testing.T) {
