@@ -29,7 +29,7 @@ type swarm struct {
 }
 
 const (
-	swarmEnv   = "CARILLON_TEST_SWARM" // "listen" or "idle"
+	swarmEnv   = "CARILLON_TEST_SWARM" // "listen", "idle" or "discard"
 	swarmAddr  = "CARILLON_TEST_ADDR"
 	swarmCount = "CARILLON_TEST_COUNT"
 )
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 
 // startSwarm returns when n clients of system "swarm" are connected. Those of mode
 // "listen" use the independent library and keep account of what they get; those of
-// mode "idle" are bare sockets.
+// mode "idle" are bare sockets, and those of mode "discard" bare sockets that read.
 func startSwarm(t testing.TB, e *Engine, mode string, n int) *swarm {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -116,8 +116,11 @@ func runSwarm(mode, addr string, n int) {
 		limit <- struct{}{}
 		connecting.Add(1)
 		client := swarmIdle
-		if mode == "listen" {
+		switch mode {
+		case "listen":
 			client = swarmListen
+		case "discard":
+			client = swarmDiscard
 		}
 		done.Go(func() {
 			once := sync.OnceFunc(func() { <-limit; connecting.Done() })
@@ -185,7 +188,19 @@ func swarmListen(ctx context.Context, addr string, end chan struct{}, ready func
 	}
 }
 
-func swarmIdle(ctx context.Context, addr string, end chan struct{}, ready func()) error {
+func swarmDiscard(_ context.Context, addr string, end chan struct{}, ready func()) error {
+	return swarmBare(addr, ready, func(conn net.Conn) {
+		go io.Copy(io.Discard, conn)
+		<-end
+	})
+}
+
+func swarmIdle(_ctx context.Context, addr string, end chan struct{}, ready func()) error {
+	return swarmBare(addr, ready, func(net.Conn) { <-end })
+}
+
+// swarmBare connects a bare socket, reads the welcome, and then does as told.
+func swarmBare(addr string, ready func(), then func(net.Conn)) error {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
@@ -201,7 +216,7 @@ func swarmIdle(ctx context.Context, addr string, end chan struct{}, ready func()
 		}
 	}
 	ready()
-	<-end
+	then(conn)
 	return nil
 }
 
