@@ -17,6 +17,7 @@ const (
 	CloseBackend                             // Engine.Close or Client.Close
 	CloseShutdown                            // the server is shutting down
 	ClosePanic                               // a callback panicked
+	CloseMemory                              // held most when MaxQueuedTotal was spent; no close frame
 	numCloseReasons
 )
 
@@ -41,6 +42,7 @@ var closeReasons = [numCloseReasons]struct {
 	CloseBackend:      {"backend", closeCodeBackend},
 	CloseShutdown:     {"shutdown", ws.CloseGoingAway},
 	ClosePanic:        {"panic", ws.CloseInternalError},
+	CloseMemory:       {"memory", 0},
 }
 
 // String is the reason's stable name, for logs and metric labels.

@@ -36,6 +36,7 @@
 //
 //	Client.mu ▶ registry's locks
 //	Client.mu ▶ nbio.Conn's lock ▶ loop.mu
+//	Client.mu ▶ backlog.mu
 //	scheduler.mu ▶ loop.mu
 //
 // No lock is held while a callback runs. The wheel's lock is never held together

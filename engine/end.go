@@ -48,7 +48,7 @@ func (c *Client) end(why CloseReason, code ws.CloseCode, text string) bool {
 	}
 	switch why {
 	case CloseSlowConsumer:
-		c.out = nil // it had its time to read them
+		c.dropQueueLocked() // it had its time to read them
 	case CloseProtocol, CloseTooBig, ClosePanic:
 		c.flags |= flagGotClose // nothing that follows would be understood
 	}
@@ -65,14 +65,14 @@ func (c *Client) peerClosed(code ws.CloseCode) {
 	c.mu.Lock()
 	c.flags |= flagGotClose
 	if c.leaveOpenLocked(stateClosing, ClosePeer) {
-		c.out = nil // it said that it reads no more
+		c.dropQueueLocked() // it said that it reads no more
 		c.closeWriteLocked(ws.AppendClose(nil, code, ""))
 		c.mu.Unlock()
 		c.forget()
 		c.loop.wheel.Schedule(c, c.loop.e.tickNow()+c.loop.e.closeTicks)
 		return
 	}
-	if c.out == nil && c.unsent.Load() == 0 {
+	if c.out == nil {
 		c.finishWritingLocked()
 	}
 	c.mu.Unlock()
@@ -81,16 +81,13 @@ func (c *Client) peerClosed(code ws.CloseCode) {
 // closeWriteLocked sends the close frame, behind what waits.
 func (c *Client) closeWriteLocked(closing []byte) {
 	if c.out != nil {
-		c.out.waiting = append(c.out.waiting, queued{own: closing, size: len(closing)})
-		c.out.bytes += len(closing)
-	} else {
-		c.writeBytesLocked(closing)
-	}
-	if c.out != nil || c.unsent.Load() > 0 {
-		c.wantDrainLocked()
+		c.appendLocked(queued{own: closing, size: len(closing)})
 		return
 	}
-	c.finishWritingLocked()
+	c.writeBytesLocked(closing)
+	if c.out == nil {
+		c.finishWritingLocked()
+	}
 }
 
 // finishWritingLocked is called when everything was written. Once the closing
@@ -108,7 +105,8 @@ func (c *Client) disconnected() {
 	c.mu.Lock()
 	wasOpen := c.leaveOpenLocked(stateClosed, CloseReset)
 	c.state = stateClosed
-	c.out = nil
+	c.dropQueueLocked()
+	c.loop.e.queued.Add(-c.unsent.Swap(0)) // nbio writes no more
 	c.mu.Unlock()
 	if wasOpen {
 		c.forget()

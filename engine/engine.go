@@ -44,6 +44,10 @@ type Engine struct {
 	conns atomic.Int64  // sockets that nbio has
 	clock atomic.Uint32 // the tick; see tickNow
 
+	queued  atomic.Int64 // bytes that wait for clients; see backlog
+	backlog backlog
+
+	dropped  atomic.Uint64 // messages, by SlowPolicy
 	accepted atomic.Uint64
 	closed   [numCloseReasons]atomic.Uint64
 	refused  reasonCounters

@@ -53,9 +53,15 @@ type Options struct {
 	// longer one closes with 1009. Default 64 KiB.
 	MaxMessageBytes int64
 	// MaxQueuedBytes bounds what waits for one client that does not read; over it
-	// the client is closed as a slow consumer. One message that is longer may wait
-	// alone. What the kernel holds does not count. Default 64 KiB.
+	// SlowPolicy decides. One message that is longer may wait alone. What the kernel
+	// holds does not count. Default 64 KiB.
 	MaxQueuedBytes int
+	// SlowPolicy is what happens to a client over MaxQueuedBytes. Default CloseSlow.
+	SlowPolicy SlowPolicy
+	// MaxQueuedTotal bounds what waits for all clients together; over it those that
+	// hold most are cut off. A message that many wait for is held once but counts
+	// for each. Default 512 MiB.
+	MaxQueuedTotal int64
 	// MaxGroups bounds the groups of one client. Default 64.
 	MaxGroups int
 	// MaxPendingPushes bounds the pushes to one system (ToAll counts as one more
@@ -114,6 +120,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.MaxAuthenticating = cmp.Or(o.MaxAuthenticating, 64)
 	o.MaxMessageBytes = cmp.Or(o.MaxMessageBytes, 64<<10)
 	o.MaxQueuedBytes = cmp.Or(o.MaxQueuedBytes, 64<<10)
+	o.MaxQueuedTotal = cmp.Or(o.MaxQueuedTotal, 512<<20)
 	o.MaxGroups = cmp.Or(o.MaxGroups, 64)
 	o.MaxPendingPushes = cmp.Or(o.MaxPendingPushes, 1024)
 	o.MaxPendingBytes = cmp.Or(o.MaxPendingBytes, 64<<20)
@@ -153,6 +160,8 @@ func (o Options) withDefaults() (Options, error) {
 		{"MaxAuthenticating", int64(o.MaxAuthenticating), 1, 1 << 16},
 		{"MaxMessageBytes", o.MaxMessageBytes, 1, 1 << 30},
 		{"MaxQueuedBytes", int64(o.MaxQueuedBytes), 1 << 10, 1 << 30},
+		{"SlowPolicy", int64(o.SlowPolicy), int64(CloseSlow), int64(DropNew)},
+		{"MaxQueuedTotal", o.MaxQueuedTotal, 1 << 20, 1 << 50},
 		{"MaxGroups", int64(o.MaxGroups), 1, 1 << 16},
 		{"MaxPendingPushes", int64(o.MaxPendingPushes), 1, 1 << 20},
 		{"MaxPendingBytes", o.MaxPendingBytes, 1 << 20, 1 << 40},

@@ -14,6 +14,8 @@ type Stats struct {
 	Systems, Groups         int // with at least one client
 	MessagesIn, MessagesOut uint64
 	BytesIn, BytesOut       uint64
+	QueuedBytes             int64                  // wait for clients that do not read
+	Dropped                 uint64                 // messages given up because a client's queue was full
 	Accepted                uint64                 // clients ever opened
 	Closed                  map[CloseReason]uint64 // clients ever closed; every reason is present
 	Refused                 map[string]uint64      // handshakes that failed, by a short stable reason
@@ -24,9 +26,9 @@ func (e *Engine) Stats() Stats {
 	s := Stats{
 		Started:     e.started,
 		Connections: e.reg.Len(), Systems: e.reg.Systems(), Groups: e.reg.Groups(),
-		Accepted: e.accepted.Load(),
-		Closed:   make(map[CloseReason]uint64, numCloseReasons),
-		Refused:  e.refused.all(),
+		QueuedBytes: e.queued.Load(), Dropped: e.dropped.Load(), Accepted: e.accepted.Load(),
+		Closed:  make(map[CloseReason]uint64, numCloseReasons),
+		Refused: e.refused.all(),
 	}
 	for _, l := range e.loops {
 		s.MessagesIn += l.msgsIn.Load()

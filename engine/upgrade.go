@@ -311,9 +311,7 @@ func (c *Client) refuse(err error, label string) {
 	hs.head = nil
 	c.writeBytesLocked(ws.AppendHTTPError(nil, answer.Status, "application/json; charset=utf-8",
 		string(answer.appendJSON(nil, e.opts.Lang)), header...))
-	if c.unsent.Load() > 0 {
-		c.wantDrainLocked()
-	} else {
+	if c.out == nil {
 		c.finishWritingLocked()
 	}
 	c.loop.wheel.Schedule(c, e.tickNow()+e.closeTicks)

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/lesismal/nbio"
 
 	"carillon/engine/ws"
@@ -13,10 +15,11 @@ import (
 // client that keeps up owns no queue, and one that does not costs a pointer a
 // message.
 
-// outQueue is the messages that wait for one client.
+// outQueue is what waits for one client, beginning with what nbio holds.
 type outQueue struct {
-	waiting []queued // the first one is next
-	bytes   int
+	waiting []queued // behind that; the first one is next
+	bytes   int      // of waiting
+	class   uint8    // the backlog's class of this client
 }
 
 // queued is a shared frame, or bytes for this client only.
@@ -32,11 +35,10 @@ func (q queued) closeFrame() bool { return q.f == nil && q.own[0]&0x0f == byte(w
 
 // queuedLocked is how many bytes wait for c. c.mu must be held.
 func (c *Client) queuedLocked() int {
-	n := int(c.unsent.Load())
-	if c.out != nil {
-		n += c.out.bytes
+	if c.out == nil {
+		return 0
 	}
-	return n
+	return int(c.unsent.Load()) + c.out.bytes
 }
 
 // send sends f, which r renders.
@@ -46,7 +48,7 @@ func (c *Client) send(f *frame, r *renderer) Outcome {
 		c.mu.Unlock()
 		return Dropped
 	}
-	if c.out == nil && c.unsent.Load() == 0 {
+	if c.out == nil {
 		o := c.writeLocked(r.render(f, c))
 		c.mu.Unlock()
 		return o
@@ -61,15 +63,15 @@ func (c *Client) sendOwn(b []byte) Outcome {
 		c.mu.Unlock()
 		return Dropped
 	}
-	if c.out == nil && c.unsent.Load() == 0 {
+	if c.out == nil {
 		o := c.writeLocked(b)
 		c.mu.Unlock()
 		return o
 	}
-	return c.enqueueAndUnlock(queued{own: append([]byte(nil), b...), size: len(b)})
+	return c.enqueueAndUnlock(queued{own: slices.Clone(b), size: len(b)})
 }
 
-// writeLocked gives one whole message to nbio, which has nothing unsent.
+// writeLocked writes one whole message while nbio holds nothing.
 func (c *Client) writeLocked(b []byte) Outcome {
 	if len(b) == 0 { // nothing for this kind of client
 		return Written
@@ -79,7 +81,7 @@ func (c *Client) writeLocked(b []byte) Outcome {
 	}
 	c.msgsOut.Add(1)
 	c.loop.msgsOut.Add(1)
-	if c.unsent.Load() > 0 {
+	if c.out != nil {
 		return Queued
 	}
 	return Written
@@ -89,12 +91,17 @@ func (c *Client) writeLocked(b []byte) Outcome {
 // False means that the connection is gone; the housekeeper hears of it from nbio.
 func (c *Client) writeBytesLocked(b []byte) bool {
 	n, wait := writeSocket(c, b)
-	c.countOut(n)
+	if n > 0 {
+		c.countOut(n)
+	}
 	if !wait {
 		return n == len(b)
 	}
-	c.unsent.Add(int64(len(b) - n))
-	_, err := c.nc.Write(b[n:])
+	rest := b[n:]
+	c.loop.e.queued.Add(int64(len(rest)))
+	c.unsent.Add(int64(len(rest)))
+	_, err := c.nc.Write(rest)
+	c.queueLocked()
 	return err == nil
 }
 
@@ -111,34 +118,76 @@ func onWritten(nc *nbio.Conn, _ []byte, n int) {
 		return
 	}
 	c.countOut(n)
+	c.loop.e.queued.Add(int64(-n))
 	if c.unsent.Add(int64(-n)) == 0 && c.more.Load() {
 		c.loop.post(&c.loop.drainable, c)
 	}
 }
 
-// enqueueAndUnlock lets q wait, or closes the client if it is over its budget.
-func (c *Client) enqueueAndUnlock(q queued) Outcome {
-	if held := c.queuedLocked(); held > 0 && held+q.size > c.loop.e.opts.MaxQueuedBytes {
-		c.mu.Unlock()
-		c.end(CloseSlowConsumer, closeReasons[CloseSlowConsumer].code, "slow consumer")
-		return Dropped
-	}
+// queueLocked gives c a queue, because something waits. The housekeeper calls
+// drain as soon as nbio holds nothing.
+func (c *Client) queueLocked() {
 	if c.out == nil {
 		c.out = new(outQueue)
+		c.more.Store(true)
+		if c.unsent.Load() == 0 { // onWritten has come before more was set
+			c.loop.post(&c.loop.drainable, c)
+		}
 	}
-	c.out.waiting = append(c.out.waiting, q)
-	c.out.bytes += q.size
-	c.wantDrainLocked()
+	c.loop.e.backlog.track(c)
+}
+
+// enqueueAndUnlock lets q wait behind what waits already, as far as c's budget and
+// the engine's allow.
+func (c *Client) enqueueAndUnlock(q queued) Outcome {
+	e := c.loop.e
+	if c.queuedLocked()+q.size > e.opts.MaxQueuedBytes && !c.makeRoomLocked(q.size) {
+		c.mu.Unlock()
+		if e.opts.SlowPolicy == CloseSlow {
+			c.end(CloseSlowConsumer, closeReasons[CloseSlowConsumer].code, "slow consumer")
+		}
+		return Dropped
+	}
+	c.appendLocked(q)
 	c.mu.Unlock()
+	e.shed()
 	return Queued
 }
 
-// wantDrainLocked has the housekeeper call drain as soon as nbio holds nothing.
-func (c *Client) wantDrainLocked() {
-	c.more.Store(true)
-	if c.unsent.Load() == 0 { // onWritten may have missed it
-		c.loop.post(&c.loop.drainable, c)
+func (c *Client) appendLocked(q queued) {
+	c.out.waiting = append(c.out.waiting, q)
+	c.out.bytes += q.size
+	c.loop.e.queued.Add(int64(q.size))
+	c.queueLocked()
+}
+
+// takeLocked removes the first message that waits.
+func (c *Client) takeLocked() queued {
+	q := c.out.waiting[0]
+	c.out.waiting[0] = queued{}
+	c.out.waiting = c.out.waiting[1:]
+	c.out.bytes -= q.size
+	c.loop.e.queued.Add(int64(-q.size))
+	return q
+}
+
+// makeRoomLocked drops the oldest messages, if that is the policy, until another
+// of the given size fits the budget. The one that is partly written stays.
+func (c *Client) makeRoomLocked(size int) bool {
+	e := c.loop.e
+	if e.opts.SlowPolicy != DropOldest {
+		e.dropped.Add(1)
+		return false
 	}
+	for c.queuedLocked()+size > e.opts.MaxQueuedBytes {
+		if len(c.out.waiting) == 0 {
+			e.dropped.Add(1)
+			return false
+		}
+		c.takeLocked()
+		e.dropped.Add(1)
+	}
+	return true
 }
 
 // drain runs on the housekeeper: it sends what waits as far as the kernel takes
@@ -148,14 +197,8 @@ func (c *Client) drain() {
 	defer r.release()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.out != nil && c.unsent.Load() == 0 && c.state != stateClosed {
-		q := c.out.waiting[0]
-		c.out.waiting[0] = queued{}
-		c.out.bytes -= q.size
-		if c.out.waiting = c.out.waiting[1:]; len(c.out.waiting) == 0 {
-			c.out = nil
-		}
-		switch {
+	for c.out != nil && len(c.out.waiting) > 0 && c.unsent.Load() == 0 && c.state != stateClosed {
+		switch q := c.takeLocked(); {
 		case q.f != nil:
 			c.writeLocked(r.render(q.f, c))
 		case q.closeFrame():
@@ -164,9 +207,28 @@ func (c *Client) drain() {
 			c.writeLocked(q.own)
 		}
 	}
-	if c.out == nil && c.unsent.Load() == 0 {
-		c.more.Store(false)
+	if c.out == nil {
+		return
+	}
+	if len(c.out.waiting) == 0 && c.unsent.Load() == 0 {
+		c.dropQueueLocked()
 		c.finishWritingLocked()
+		return
+	}
+	c.loop.e.backlog.track(c)
+}
+
+// dropQueueLocked forgets what waits, except what nbio holds.
+func (c *Client) dropQueueLocked() {
+	if c.out == nil {
+		return
+	}
+	c.loop.e.queued.Add(int64(-c.out.bytes))
+	c.out.bytes, c.out.waiting = 0, nil
+	if c.unsent.Load() == 0 || c.state == stateClosed {
+		c.more.Store(false)
+		c.loop.e.backlog.untrack(c)
+		c.out = nil
 	}
 }
 

@@ -44,6 +44,17 @@ func TestNoAllocation(t *testing.T) {
 		next(whole[100:])
 	})
 
+	tmpl := NewDeflatedTemplate(OpText, []byte(testPrefix), []byte(testSuffix), MaxWindowBits)
+	f("Template.Append", 0, func() { buf = tmpl.Append(buf[:0], []byte("4611686018427387904")) })
+	f("AppendDeflatedFrame", 0, func() { buf = AppendDeflatedFrame(buf[:0], OpText, payload, MaxWindowBits) })
+	z := AppendDeflatedFrame(nil, OpText, payload, MaxWindowBits)
+	inf := Decoder{Client: true, Deflate: true}
+	f("Decoder on compressed frames", 0, func() {
+		if _, _, err := inf.Next(z); err != nil {
+			t.Fatal(err)
+		}
+	})
+
 	head := []byte(browserHead)
 	f("PeekRequestLine", 0, func() { _, _, _, _ = PeekRequestLine(head) })
 	f("ParseRequest", 2, func() { // the copy of the head and the list of fields
@@ -52,7 +63,10 @@ func TestNoAllocation(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	r, _, _ := ParseRequest(head)
+	r, _, err := ParseRequest(head)
+	if err != nil {
+		t.Fatal(err)
+	}
 	f("CheckUpgrade", 0, func() { _ = r.CheckUpgrade() })
 	f("OriginAllowed", 0, func() { OriginAllowed("https://a.example.com", "push.example.com", []string{"https://*.example.com"}) })
 }

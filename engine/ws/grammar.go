@@ -65,15 +65,26 @@ func trimBlank(s string) string {
 }
 
 // elements yields the parts of s between separators, without the whitespace
-// around them and without empty ones (RFC 9110 section 5.6.1). A separator
-// inside a quoted string is part of it.
+// around them and without empty ones (RFC 9110 section 5.6.1).
 func elements(s string, separator byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for e := range split(s, separator) {
+			if e != "" && !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// split yields the parts of s between separators, without the whitespace around
+// them. A separator inside a quoted string is part of it.
+func split(s string, separator byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		start, quoted := 0, false
 		for i := 0; i <= len(s); i++ {
 			switch {
 			case i == len(s) || s[i] == separator && !quoted:
-				if e := trimBlank(s[start:i]); e != "" && !yield(e) {
+				if !yield(trimBlank(s[start:i])) {
 					return
 				}
 				start = i + 1

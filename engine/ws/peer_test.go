@@ -23,9 +23,12 @@ import (
 type echo struct {
 	conn     net.Conn
 	client   bool
-	deflate  bool // offer it, or take the peer's offer
+	deflate  bool // agreed on with the peer
 	readSize int  // bytes of a read, so that frames are cut anywhere
 	fragment int  // bytes of a fragment of the answer
+	window   int  // for AppendDeflated
+
+	answer func(payload []byte) []byte // a frame; nil sends the message back
 }
 
 // appendFrame is a frame as this role sends it.
@@ -46,7 +49,10 @@ func (e *echo) appendFrame(dst []byte, op Opcode, fin, rsv1 bool, payload []byte
 
 // appendMessage is a message in fragments.
 func (e *echo) appendMessage(dst []byte, op Opcode, payload []byte) []byte {
-	rsv1 := false
+	rsv1 := e.deflate
+	if e.deflate {
+		payload = AppendDeflated(nil, payload, e.window)
+	}
 	for len(payload) > e.fragment {
 		dst = e.appendFrame(dst, op, false, rsv1, payload[:e.fragment])
 		dst = e.appendFrame(dst, OpPing, true, false, []byte("between"))
@@ -76,7 +82,9 @@ func (e *echo) serve() error {
 		if err != nil {
 			return err
 		}
-		if _, err := e.conn.Write(AppendSwitchingProtocols(nil, r.Key(), "", "")); err != nil {
+		var extensions string
+		_, extensions, e.deflate = NegotiateDeflate(r.Values("Sec-WebSocket-Extensions"), DeflateConfig{})
+		if _, err := e.conn.Write(AppendSwitchingProtocols(nil, r.Key(), "", extensions)); err != nil {
 			return err
 		}
 		return e.loop(head[n:])
@@ -87,7 +95,8 @@ func (e *echo) serve() error {
 func (e *echo) dial() error {
 	defer e.conn.Close()
 	const key = "dGhlIHNhbXBsZSBub25jZQ=="
-	if _, err := io.WriteString(e.conn, upgradeHead("GET / HTTP/1.1", nil)); err != nil {
+	offer := map[string][]string{"Sec-WebSocket-Extensions": {deflateResponse}}
+	if _, err := io.WriteString(e.conn, upgradeHead("GET / HTTP/1.1", offer)); err != nil {
 		return err
 	}
 	buf := bufio.NewReader(e.conn)
@@ -98,12 +107,13 @@ func (e *echo) dial() error {
 	if answer.StatusCode != 101 || answer.Header.Get("Sec-WebSocket-Accept") != AcceptKey(key) {
 		return fmt.Errorf("handshake answered %q", answer.Header)
 	}
+	e.deflate = strings.HasPrefix(answer.Header.Get("Sec-WebSocket-Extensions"), deflateName)
 	rest, _ := buf.Peek(buf.Buffered())
 	return e.loop(rest)
 }
 
 func (e *echo) loop(rest []byte) error {
-	d := Decoder{Client: e.client, MaxMessage: 1 << 20}
+	d := Decoder{Client: e.client, Deflate: e.deflate, MaxMessage: 1 << 20}
 	reads := e.pump()
 	for {
 		var out []byte
@@ -123,6 +133,10 @@ func (e *echo) loop(rest []byte) error {
 			}
 			switch ev.Kind {
 			case Message:
+				if e.answer != nil {
+					out = append(out, e.answer(ev.Payload)...)
+					break
+				}
 				out = e.appendMessage(out, ev.Opcode, ev.Payload)
 			case Ping:
 				out = e.appendFrame(out, OpPong, true, false, ev.Payload)
@@ -192,7 +206,7 @@ func withPeer(t testing.TB, e *echo, compression websocket.CompressionMode, use 
 		used := make(chan struct{})
 		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			defer close(used)
-			c, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: compression})
+			c, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: compression, CompressionThreshold: 1})
 			if err != nil {
 				t.Error(err)
 				return
@@ -216,7 +230,7 @@ func withPeer(t testing.TB, e *echo, compression websocket.CompressionMode, use 
 	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return theirs, nil }}
 	c, _, err := websocket.Dial(ctx, "ws://example.com/", &websocket.DialOptions{
 		HTTPClient:      &http.Client{Transport: transport},
-		CompressionMode: compression,
+		CompressionMode: compression, CompressionThreshold: 1,
 	})
 	if err != nil {
 		ours.Close()
@@ -263,23 +277,28 @@ func exchange(t testing.TB, ctx context.Context, c *websocket.Conn, kind websock
 }
 
 func TestPeer(t *testing.T) {
-	for _, client := range []bool{false, true} {
-		e := &echo{client: client, readSize: 1000, fragment: 7000}
-		err := withPeer(t, e, websocket.CompressionDisabled, func(ctx context.Context, c *websocket.Conn) {
-			for _, n := range []int{0, 1, 125, 126, 65535, 65536, 200_000} {
-				exchange(t, ctx, c, websocket.MessageText, bytes.Repeat([]byte("a"), n), 30_000)
-				exchange(t, ctx, c, websocket.MessageBinary, bytes.Repeat([]byte("\xff"), n), 50_000)
+	for _, mode := range []websocket.CompressionMode{websocket.CompressionDisabled, websocket.CompressionNoContextTakeover} {
+		for _, client := range []bool{false, true} {
+			e := &echo{client: client, readSize: 1000, fragment: 7000}
+			err := withPeer(t, e, mode, func(ctx context.Context, c *websocket.Conn) {
+				for _, n := range []int{0, 1, 125, 126, 65535, 65536, 200_000} {
+					exchange(t, ctx, c, websocket.MessageText, bytes.Repeat([]byte("a"), n), 30_000)
+					exchange(t, ctx, c, websocket.MessageBinary, bytes.Repeat([]byte("\xff"), n), 50_000)
+				}
+				reading := c.CloseRead(ctx)
+				if err := c.Ping(reading); err != nil {
+					t.Errorf("client %v: ping: %v", client, err)
+				}
+				if err := c.Close(4321, "done, "+strings.Repeat("x", 100)); err != nil {
+					t.Errorf("client %v: close: %v", client, err)
+				}
+			})
+			if err != nil {
+				t.Errorf("client %v: %v", client, err)
 			}
-			reading := c.CloseRead(ctx)
-			if err := c.Ping(reading); err != nil {
-				t.Errorf("client %v: ping: %v", client, err)
+			if want := mode != websocket.CompressionDisabled; e.deflate != want {
+				t.Errorf("client %v: deflate %v, want %v", client, e.deflate, want)
 			}
-			if err := c.Close(4321, "done, "+strings.Repeat("x", 100)); err != nil {
-				t.Errorf("client %v: close: %v", client, err)
-			}
-		})
-		if err != nil {
-			t.Errorf("client %v: %v", client, err)
 		}
 	}
 }
@@ -292,15 +311,33 @@ func FuzzPeer(f *testing.F) {
 	f.Add(bytes.Repeat([]byte("binary\x00"), 100), false, uint16(11), uint16(300), uint16(64), true)
 	f.Add([]byte{}, false, uint16(0), uint16(0), uint16(0), false)
 	f.Fuzz(func(t *testing.T, payload []byte, text bool, readSize, fragment, piece uint16, client bool) {
-		kind := websocket.MessageBinary
-		if text {
-			kind = websocket.MessageText
-		}
-		// Small cuts of long messages take long and show nothing new.
-		least := 1 + len(payload)/50
-		e := &echo{client: client, readSize: least + int(readSize), fragment: least + int(fragment)}
-		_ = withPeer(t, e, websocket.CompressionDisabled, func(ctx context.Context, c *websocket.Conn) {
-			exchange(t, ctx, c, kind, payload, least+int(piece))
-		})
+		fuzzPeer(t, websocket.CompressionDisabled, payload, text, readSize, fragment, piece, client)
+	})
+}
+
+// FuzzPeerDeflate is FuzzPeer with permessage-deflate.
+func FuzzPeerDeflate(f *testing.F) {
+	f.Add([]byte("héllo, 世界"), true, uint16(3), uint16(2), uint16(5), false)
+	f.Add([]byte("\xff\xfe"), true, uint16(30), uint16(1), uint16(1), true)
+	f.Add(bytes.Repeat([]byte("binary\x00"), 300), false, uint16(11), uint16(9), uint16(64), true)
+	f.Add([]byte{}, false, uint16(0), uint16(0), uint16(0), false)
+	f.Fuzz(func(t *testing.T, payload []byte, text bool, readSize, fragment, piece uint16, client bool) {
+		fuzzPeer(t, websocket.CompressionNoContextTakeover, payload, text, readSize, fragment, piece, client)
+	})
+}
+
+func fuzzPeer(t *testing.T, mode websocket.CompressionMode, payload []byte, text bool, readSize, fragment, piece uint16, client bool) {
+	kind := websocket.MessageBinary
+	if text {
+		kind = websocket.MessageText
+	}
+	// Small cuts of long messages take long and show nothing new.
+	least := 1 + len(payload)/50
+	e := &echo{
+		client: client, readSize: least + int(readSize), fragment: least + int(fragment),
+		window: minWindowBits + int(piece)%(MaxWindowBits+1-minWindowBits),
+	}
+	_ = withPeer(t, e, mode, func(ctx context.Context, c *websocket.Conn) {
+		exchange(t, ctx, c, kind, payload, least+int(piece))
 	})
 }

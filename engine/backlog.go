@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"math/bits"
+	"sync"
+)
+
+// A SlowPolicy says what becomes of a message for a client whose queue is full.
+type SlowPolicy uint8
+
+// The policies.
+const (
+	CloseSlow  SlowPolicy = iota // close the client, with code 3008
+	DropOldest                   // drop the oldest whole messages that wait for it
+	DropNew                      // drop the message
+)
+
+// A backlog knows the clients that something waits for, by the power of two of how
+// much. Only clients that do not keep up come near it.
+type backlog struct {
+	mu      sync.Mutex // guards the classes and every outQueue.class; the innermost lock
+	classes [64]map[*Client]struct{}
+}
+
+// track notes how much waits for c. c.mu must be held, and c.out not nil.
+func (b *backlog) track(c *Client) {
+	class := uint8(bits.Len(uint(max(c.queuedLocked(), 1))))
+	if class == c.out.class {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.classes[c.out.class], c)
+	if b.classes[class] == nil {
+		b.classes[class] = map[*Client]struct{}{}
+	}
+	b.classes[class][c] = struct{}{}
+	c.out.class = class
+}
+
+// untrack forgets c. c.mu must be held, and c.out not nil.
+func (b *backlog) untrack(c *Client) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.classes[c.out.class], c)
+}
+
+// largest is a client of the highest class, nil if nothing waits for anyone.
+func (b *backlog) largest() *Client {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := len(b.classes) - 1; i > 0; i-- {
+		for c := range b.classes[i] {
+			return c
+		}
+	}
+	return nil
+}
+
+// shed cuts off the clients that hold most, until what waits for all is within
+// MaxQueuedTotal. There is no close frame: it would have to wait, too. It must be
+// called without a Client.mu.
+func (e *Engine) shed() {
+	var freed int64 // counted now; what nbio holds is freed when the poller closes
+	for e.queued.Load()-freed > e.opts.MaxQueuedTotal {
+		c := e.backlog.largest()
+		if c == nil {
+			return
+		}
+		c.mu.Lock()
+		ended := c.leaveOpenLocked(stateClosing, CloseMemory)
+		c.dropQueueLocked()
+		if c.out != nil {
+			e.backlog.untrack(c)
+			freed += c.unsent.Load()
+		}
+		c.mu.Unlock()
+		cut(c.nc)
+		if ended {
+			c.forget()
+		}
+	}
+}
