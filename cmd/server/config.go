@@ -1,0 +1,203 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"carillon/engine"
+)
+
+// A config is what the flags and the environment say.
+type config struct {
+	engine engine.Options
+
+	apiAddr      string
+	apiKeys      []string
+	insecure     bool
+	onMessage    string
+	drainTimeout time.Duration
+	logLevel     zerolog.Level
+	version      bool
+}
+
+// A group is a heading of -h and the flags under it.
+type group struct {
+	title string
+	names []string
+}
+
+// A flagSet is a flag.FlagSet whose flags are grouped, and also come from the
+// environment: -max-queue from CARILLON_MAX_QUEUE. A flag beats the environment.
+type flagSet struct {
+	*flag.FlagSet
+	groups []group
+}
+
+func (f *flagSet) group(title string) { f.groups = append(f.groups, group{title: title}) }
+
+func (f *flagSet) add(v flag.Value, name, usage string) {
+	f.Var(v, name, usage)
+	g := &f.groups[len(f.groups)-1]
+	g.names = append(g.names, name)
+}
+
+const envPrefix = "CARILLON_"
+
+func envName(flagName string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flagName, "-", "_"))
+}
+
+// fromEnv sets the flags that the command line did not.
+func (f *flagSet) fromEnv(environ []string) error {
+	given := map[string]bool{}
+	f.Visit(func(fl *flag.Flag) { given[envName(fl.Name)] = true })
+	known := map[string]*flag.Flag{}
+	f.VisitAll(func(fl *flag.Flag) { known[envName(fl.Name)] = fl })
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, envPrefix) {
+			continue
+		}
+		fl := known[name]
+		if fl == nil { // a misspelt limit must not pass for a set one
+			return fmt.Errorf("unknown variable %s in the environment", name)
+		}
+		if given[name] {
+			continue
+		}
+		if err := fl.Value.Set(value); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (f *flagSet) help(w io.Writer) {
+	fmt.Fprint(w, "Carillon pushes messages to WebSocket clients; a backend tells it what and to whom over HTTP.\n\n"+
+		"Usage: server [flags]\n\nEach flag may also come from the environment variable behind it.\n")
+	for _, g := range f.groups {
+		fmt.Fprintf(w, "\n%s\n", g.title)
+		for _, name := range g.names {
+			fl := f.Lookup(name)
+			value, usage := flag.UnquoteUsage(fl)
+			fmt.Fprintf(w, "  -%s %s\n      %s", name, value, usage)
+			if fl.DefValue != "" && fl.DefValue != "false" {
+				fmt.Fprintf(w, " (default %s)", fl.DefValue)
+			}
+			fmt.Fprintf(w, "  [%s]\n", envName(name))
+		}
+	}
+}
+
+// errHelp means that -h was asked for, and printed.
+var errHelp = errors.New("help")
+
+// parseConfig reads the command line and the environment. Its errors are one line
+// each.
+func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
+	c := config{onMessage: "reply", drainTimeout: 10 * time.Second, logLevel: zerolog.InfoLevel}
+	f := &flagSet{FlagSet: flag.NewFlagSet("server", flag.ContinueOnError)}
+	f.SetOutput(io.Discard) // our caller prints the error, on one line
+	o := &c.engine
+	lang, policy := "zh", "close"
+	var keys, origins list
+	var keyFile string
+
+	f.group("Listening")
+	f.add(text{&o.Addr, "127.0.0.1:9991"}.init(), "addr", "`host:port` for WebSocket clients and, unless -api-addr is set, the HTTP API")
+	f.add(text{&c.apiAddr, ""}.init(), "api-addr", "`host:port` for the HTTP API alone; -addr then serves only clients")
+	f.add(text{&o.Path, "/ws"}.init(), "path", "`path` where clients connect")
+	f.add(&origins, "allow-origin", "`patterns` of pages that browsers may connect from, such as https://*.example.com, with commas between; default: pages of the same host, and any page while -addr is loopback")
+
+	f.group("The API's key")
+	f.add(&keys, "api-key", "`keys` of which API calls bear one, as Authorization: Bearer KEY, with commas between; other users of the machine can see it in the list of processes")
+	f.add(text{&keyFile, ""}.init(), "api-key-file", "`file` with one key per line")
+	f.add(yes{&c.insecure}, "insecure", "listen on other than loopback addresses without an API key")
+
+	f.group("Messages")
+	f.add(oneOf{&c.onMessage, []string{"reply", "echo", "ignore"}}, "on-message", "what a client's own message leads to, `reply|echo|ignore`: an envelope with code 10007; the message itself (then there is no welcome); nothing")
+	f.add(oneOf{&lang, []string{"zh", "en"}}, "lang", "language of \"msg\", `zh|en`")
+	f.add(size{&o.MaxMessageBytes, 64 << 10}.init(), "max-message", "largest message from a client, a `size` such as 64KiB")
+
+	f.group("Limits")
+	f.add(number{&o.MaxConnections, 0}.init(), "max-connections", "`number` of open sockets, 0 for as many as there are descriptors; over it, handshakes are answered 503")
+	f.add(sizeInt{&o.MaxQueuedBytes, 64 << 10}.init(), "max-queue", "what may wait for one client that does not read, a `size`")
+	f.add(oneOf{&policy, []string{"close", "drop-oldest", "drop-new"}}, "slow-policy", "what a full queue does, `close|drop-oldest|drop-new`")
+	f.add(size{&o.MaxQueuedTotal, 512 << 20}.init(), "max-queue-total", "what may wait for all clients together, a `size`; over it, those that hold most are cut off")
+	f.add(number{&o.MaxGroups, 64}.init(), "max-groups", "`number` of groups of one client")
+	f.add(number{&o.MaxPendingPushes, 1024}.init(), "max-pending", "`number` of pushes to one system that may wait for their turn; over it, they are answered 503")
+	f.add(size{&o.MaxPendingBytes, 64 << 20}.init(), "max-pending-bytes", "what all pushes that wait may hold, a `size`")
+	f.add(sizeInt{&o.MaxHandshakeBytes, 8 << 10}.init(), "max-handshake", "largest request head, a `size`")
+
+	f.group("Times")
+	f.add(span{&o.HandshakeTimeout, 10 * time.Second}.init(), "handshake-timeout", "`time` from accept to a complete request head")
+	f.add(span{&o.PingInterval, 54 * time.Second}.init(), "ping-interval", "`time` of silence after which a client is pinged")
+	f.add(span{&o.PongTimeout, 60 * time.Second}.init(), "pong-timeout", "`time` of further silence after which it is closed")
+	f.add(span{&o.CloseTimeout, 5 * time.Second}.init(), "close-timeout", "`time` for the closing handshake")
+	f.add(span{&c.drainTimeout, 10 * time.Second}.init(), "drain-timeout", "`time` that a shutdown may take")
+
+	f.group("The process")
+	f.add(number{&o.Pollers, 0}.init(), "pollers", "`number` of event loops, 0 for one per CPU")
+	f.add(number{&o.NodeID, 0}.init(), "node-id", "`number` from 0 to 4095 that differs between servers whose ids meet")
+	f.add(level{&c.logLevel}, "log-level", "`debug|info|warn|error`")
+	f.add(yes{&c.version}, "version", "print the version and exit")
+
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		f.help(stdout)
+		return c, errHelp
+	case err != nil:
+		return c, err
+	case f.NArg() > 0:
+		return c, fmt.Errorf("unexpected argument %q; flags begin with -", f.Arg(0))
+	}
+	if err := f.fromEnv(environ); err != nil {
+		return c, err
+	}
+	if c.version {
+		return c, nil
+	}
+	if lang == "en" {
+		o.Lang = engine.English
+	}
+	o.SlowPolicy = map[string]engine.SlowPolicy{"close": engine.CloseSlow, "drop-oldest": engine.DropOldest, "drop-new": engine.DropNew}[policy]
+	o.AllowOrigins, c.apiKeys = origins, keys
+	if keyFile != "" {
+		b, err := os.ReadFile(keyFile)
+		if err != nil {
+			return c, fmt.Errorf("-api-key-file: %w", err)
+		}
+		c.apiKeys = append(c.apiKeys, strings.Fields(string(b))...)
+		if len(c.apiKeys) == 0 {
+			return c, fmt.Errorf("-api-key-file: %s has no key in it", keyFile)
+		}
+	}
+	return c, c.checkExposure()
+}
+
+// checkExposure refuses to let the whole network push.
+func (c config) checkExposure() error {
+	for _, a := range []struct{ flag, addr string }{{"-addr", c.engine.Addr}, {"-api-addr", c.apiAddr}} {
+		if a.addr == "" {
+			continue
+		}
+		host, _, err := net.SplitHostPort(a.addr)
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.flag, err)
+		}
+		ip := net.ParseIP(host)
+		loopback := host == "localhost" || ip != nil && ip.IsLoopback()
+		if !loopback && len(c.apiKeys) == 0 && !c.insecure {
+			return fmt.Errorf("%s %s is not a loopback address: set -api-key-file, or -insecure to let everyone push", a.flag, a.addr)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// What follows are the kinds of flags. Their errors say what was expected, and
+// package flag puts the flag's name before them.
+
+type text struct {
+	p   *string
+	def string
+}
+
+func (v text) init() text { *v.p = v.def; return v }
+
+func (v text) Set(s string) error { *v.p = s; return nil }
+func (v text) String() string {
+	if v.p == nil {
+		return ""
+	}
+	return *v.p
+}
+
+type list []string
+
+func (v *list) Set(s string) error {
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			return errors.New("want values with commas between")
+		} else {
+			*v = append(*v, part)
+		}
+	}
+	return nil
+}
+
+// String hides the values: one list is of keys.
+func (v *list) String() string { return "" }
+
+type yes struct{ p *bool }
+
+func (v yes) IsBoolFlag() bool { return true }
+func (v yes) String() string   { return strconv.FormatBool(v.p != nil && *v.p) }
+func (v yes) Set(s string) (err error) {
+	if *v.p, err = strconv.ParseBool(s); err != nil {
+		return errors.New("want true or false")
+	}
+	return nil
+}
+
+type oneOf struct {
+	p      *string
+	values []string
+}
+
+func (v oneOf) String() string {
+	if v.p == nil {
+		return ""
+	}
+	return *v.p
+}
+
+func (v oneOf) Set(s string) error {
+	for _, known := range v.values {
+		if s == known {
+			*v.p = s
+			return nil
+		}
+	}
+	return fmt.Errorf("want one of %s", strings.Join(v.values, ", "))
+}
+
+type number struct {
+	p   *int
+	def int
+}
+
+func (v number) init() number { *v.p = v.def; return v }
+
+func (v number) String() string {
+	if v.p == nil {
+		return ""
+	}
+	return strconv.Itoa(*v.p)
+}
+
+func (v number) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return errors.New("want a whole number")
+	}
+	*v.p = int(n)
+	return nil
+}
+
+type span struct {
+	p   *time.Duration
+	def time.Duration
+}
+
+func (v span) init() span { *v.p = v.def; return v }
+
+func (v span) String() string {
+	if v.p == nil {
+		return ""
+	}
+	return v.p.String()
+}
+
+func (v span) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < time.Second {
+		return errors.New("want a time of at least 1s, such as 54s or 2m")
+	}
+	*v.p = d
+	return nil
+}
+
+// A size is a number of bytes: 65536, 64KiB, 16MiB or 1GiB.
+type size struct {
+	p   *int64
+	def int64
+}
+
+func (v size) init() size { *v.p = v.def; return v }
+
+var units = []struct {
+	suffix string
+	n      int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}}
+
+func (v size) String() string {
+	if v.p == nil {
+		return ""
+	}
+	for _, u := range units {
+		if *v.p >= u.n && *v.p%u.n == 0 {
+			return strconv.FormatInt(*v.p/u.n, 10) + u.suffix
+		}
+	}
+	return "0"
+}
+
+func (v size) Set(s string) error {
+	for _, u := range units {
+		digits, ok := strings.CutSuffix(s, u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n < 1 || n > math.MaxInt64/u.n {
+			break
+		}
+		*v.p = n * u.n
+		return nil
+	}
+	return errors.New("want a size such as 65536, 64KiB or 16MiB")
+}
+
+// A sizeInt is a size in an int.
+type sizeInt struct {
+	p   *int
+	def int
+}
+
+func (v sizeInt) init() sizeInt { *v.p = v.def; return v }
+
+func (v sizeInt) String() string {
+	if v.p == nil {
+		return ""
+	}
+	n := int64(*v.p)
+	return size{p: &n}.String()
+}
+
+func (v sizeInt) Set(s string) error {
+	var n int64
+	if err := (size{p: &n}).Set(s); err != nil {
+		return err
+	}
+	*v.p = int(n)
+	return nil
+}
+
+type level struct{ p *zerolog.Level }
+
+func (v level) String() string {
+	if v.p == nil {
+		return ""
+	}
+	return v.p.String()
+}
+
+func (v level) Set(s string) error {
+	l, err := zerolog.ParseLevel(s)
+	if err != nil || l < zerolog.DebugLevel || l > zerolog.ErrorLevel || s == "" {
+		return errors.New("want debug, info, warn or error")
+	}
+	*v.p = l
+	return nil
+}
