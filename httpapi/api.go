@@ -1,0 +1,265 @@
+// Package httpapi is Carillon's HTTP API: a backend pushes messages, manages
+// groups and looks at clients over it. It translates between HTTP and
+// engine.Engine and keeps no state of its own.
+//
+//	api, err := httpapi.New(httpapi.Options{Engine: eng})
+//	srv := httpapi.NewServer(api, logger)
+//	err = srv.Serve(eng.HTTP())
+//
+// # Calls
+//
+//	POST /push_to_client     system_id client_id data
+//	POST /push_to_clients    system_id client_ids data
+//	POST /push_to_group      system_id group_name data [exclude] [report=none]
+//	POST /push_to_system     system_id data [exclude] [report=none]
+//	POST /push_to_all        data [report=none]
+//	POST /bind_to_group      system_id client_id group_name [notify]
+//	POST /unbind_from_group  system_id client_id group_name
+//	POST /close_client       system_id client_id [reason]; also /close
+//	GET  /client             client_id [system_id]
+//	GET  /clients            [system_id] [group_name] [limit] [cursor]
+//	GET  /stats /healthz /readyz
+//	GET  /                   a page to try it with
+//
+// Every push also takes params, a JSON value for the envelope's "params", and
+// binary=true, which makes data standard base64 of a binary message.
+//
+// # Fields
+//
+// A POST has one body of at most 1 MiB: a URL-encoded form, a multipart form or
+// a JSON object; a query string is ignored. A GET has its fields in the query.
+// Fields that a call does not know are ignored, except exclude where it would not
+// be honoured; a field it knows may come only once, but for the elements of
+// client_ids and exclude in a form. JSON null stands for an absent field, except
+// in data and params, where it is the value. A name is a string of 1 to 128
+// bytes; system_id and client ids may also be JSON integers, taken digit by
+// digit. JSON nests at most 64 deep, so that every receiver's parser takes it.
+//
+// # Answers
+//
+// Answers are JSON, in the envelope of the original library where it had one.
+// A push to many answers 200 with a report once every worker has handed the
+// message over, or 202 at once with report=none. Errors have the body
+//
+//	{"code":10017,"msg":"…","field":"limit","detail":"want an integer from 1 to 1000"}
+//
+// where field is the bad field, the bad header's name, "path", "query" or "body",
+// or empty; detail is for a developer to read, in English:
+//
+//	400 10011  system_id is missing
+//	400 10017  a field or the body is not as it must be
+//	401 10014  the API key is missing or wrong
+//	404 10004  no such client in that system
+//	404 10017  no such path
+//	405 10016  wrong method; the Allow header has the right ones
+//	413 10017  the body is over 1 MiB
+//	415 10017  the body's type, charset or encoding is not one of the above
+//	426 10002  a plain request for the path of the WebSocket
+//	500 10015  a defect of the server
+//	503 10008  a push to one client was lost: its connection could not take it
+//	503 10008  too many pushes wait; with Retry-After, and nothing was sent
+//	503 10015  the server is shutting down
+//	504 10008  the push takes longer than a minute; it goes on
+//
+// An answer of 400 to 426 means that nothing was done.
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"carillon/engine"
+)
+
+// pushTimeout bounds how long an answer waits for a fan-out.
+const pushTimeout = time.Minute
+
+// Options configures New.
+type Options struct {
+	// Engine is what the API works on. Required.
+	Engine *engine.Engine
+	// Lang is the language of "msg". Default Chinese, as in engine.Options.
+	Lang engine.Lang
+	// APIKeys are the keys of which a request must bear one, as
+	// "Authorization: Bearer KEY"; several allow to change keys without a gap.
+	// GET of /, /healthz and /readyz needs none. Default: nothing needs a key.
+	APIKeys []string
+	// Version is what /stats says. Default "dev".
+	Version string
+	// WebSocketPath is where clients connect, for the page and for the answer to
+	// requests that should have gone there. Default /ws, as in engine.Options.
+	WebSocketPath string
+	// Logger gets defects as errors and, at debug level, each request; never a
+	// key, a query or a body. The zero Logger writes nothing.
+	Logger zerolog.Logger
+}
+
+// An API is an http.Handler. Its fields are immutable, and it may serve any
+// number of requests at once.
+type API struct {
+	eng     *engine.Engine
+	lang    engine.Lang
+	keys    []keySum
+	version string
+	wsPath  string
+	log     zerolog.Logger
+	page    page
+	timeout time.Duration
+}
+
+// New checks the options and makes the API. The engine need not have started.
+func New(o Options) (*API, error) {
+	if o.Engine == nil {
+		return nil, errors.New("httpapi: Engine is missing")
+	}
+	a := &API{
+		eng: o.Engine, lang: o.Lang, log: o.Logger, timeout: pushTimeout,
+		version: strings.ToValidUTF8(o.Version, "?"), wsPath: o.WebSocketPath,
+	}
+	if a.version == "" {
+		a.version = "dev"
+	}
+	if a.wsPath == "" {
+		a.wsPath = "/ws"
+	}
+	if _, taken := routes[a.wsPath]; taken || !strings.HasPrefix(a.wsPath, "/") {
+		return nil, fmt.Errorf("httpapi: WebSocketPath %q: want a path of its own that begins with /", a.wsPath)
+	}
+	for _, key := range o.APIKeys {
+		if !validKey(key) {
+			return nil, errors.New("httpapi: APIKeys: want one or more visible ASCII characters in each key")
+		}
+		a.keys = append(a.keys, sumKey(key))
+	}
+	a.page = newPage(a.wsPath, len(a.keys) > 0)
+	return a, nil
+}
+
+type route struct {
+	methods string // as in an Allow header
+	open    bool   // GET needs no key
+	handle  func(*call) error
+}
+
+const (
+	get  = "GET, HEAD"
+	post = "POST"
+)
+
+var routes = map[string]route{
+	"/push_to_client":    {post, false, (*call).pushToClient},
+	"/push_to_clients":   {post, false, (*call).pushToClients},
+	"/push_to_group":     {post, false, (*call).pushToGroup},
+	"/push_to_system":    {post, false, (*call).pushToSystem},
+	"/push_to_all":       {post, false, (*call).pushToAll},
+	"/bind_to_group":     {post, false, (*call).bind},
+	"/unbind_from_group": {post, false, (*call).unbind},
+	"/close_client":      {post, false, (*call).closeClient},
+	"/close":             {post, false, (*call).closeClient},
+	"/client":            {get, false, (*call).client},
+	"/clients":           {get, false, (*call).clients},
+	"/stats":             {get, false, (*call).stats},
+	"/healthz":           {get, true, (*call).healthz},
+	"/readyz":            {get, true, (*call).readyz},
+	"/":                  {get, true, (*call).demo},
+}
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &call{api: a, w: w, r: r}
+	start := time.Now()
+	defer func() {
+		if v := recover(); v != nil {
+			if v == http.ErrAbortHandler {
+				panic(v)
+			}
+			a.log.Error().Str("path", r.URL.Path).Str("panic", fmt.Sprint(v)).
+				Str("stack", string(debug.Stack())).Msg("request panicked")
+			if c.status != 0 { // a part of the answer is out: only breaking off tells
+				panic(http.ErrAbortHandler)
+			}
+			c.refuse(&problem{status: http.StatusInternalServerError, code: engine.CodeInternal})
+		}
+		a.log.Debug().Str("method", r.Method).Str("path", r.URL.Path).Str("remote", r.RemoteAddr).
+			Int("status", c.status).Dur("took", time.Since(start)).Msg("request")
+	}()
+	if err := c.serve(); err != nil {
+		c.refuse(err)
+	}
+}
+
+// A call is one request on its way to its answer. It belongs to the goroutine
+// that serves the request.
+type call struct {
+	api *API
+	w   http.ResponseWriter
+	r   *http.Request
+	*fields
+	status int // 0 until the answer begins
+}
+
+func (c *call) serve() error {
+	a, path := c.api, c.r.URL.Path
+	isGet := c.r.Method == http.MethodGet || c.r.Method == http.MethodHead
+	rt, known := routes[path]
+	if !(rt.open && isGet) && !a.authorized(c.r) {
+		return &problem{
+			status: http.StatusUnauthorized, code: engine.CodeUnauthorized, field: "Authorization",
+			detail: "want a configured API key, as Bearer KEY", header: [2]string{"WWW-Authenticate", `Bearer realm="carillon"`},
+		}
+	}
+	switch {
+	case path == a.wsPath && isGet:
+		return &problem{
+			status: http.StatusUpgradeRequired, code: engine.CodeConnectFailed, field: "Upgrade",
+			detail: "want a WebSocket handshake", header: [2]string{"Upgrade", "websocket"},
+		}
+	case path == a.wsPath:
+		return wrongMethod(http.MethodGet)
+	case !known:
+		return &problem{
+			status: http.StatusNotFound, code: engine.CodeBadParameter, field: "path",
+			detail: "want the path of a call",
+		}
+	case isGet != (rt.methods == get) || !isGet && c.r.Method != http.MethodPost:
+		return wrongMethod(rt.methods)
+	}
+	var err error
+	if isGet {
+		c.fields, err = decodeForm("query", c.r.URL.RawQuery)
+	} else {
+		c.fields, err = readFields(c.w, c.r)
+	}
+	if err != nil {
+		return err
+	}
+	return rt.handle(c)
+}
+
+// begin sends the status and the headers, once. A size of -1 means not known.
+func (c *call) begin(status int, contentType string, size int) {
+	c.status = status
+	h := c.w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if size >= 0 {
+		h.Set("Content-Length", strconv.Itoa(size))
+	}
+	c.w.WriteHeader(status)
+}
+
+// answer sends a whole answer. That the peer no longer reads it is not an error
+// of the call.
+func (c *call) answer(status int, body []byte) error {
+	c.begin(status, "application/json", len(body))
+	_, _ = c.w.Write(body)
+	return nil
+}

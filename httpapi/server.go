@@ -1,0 +1,34 @@
+package httpapi
+
+import (
+	"bytes"
+	"log"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// NewServer returns a server for h, an API or what wraps one, whose limits suit
+// it: a request has 30 s to arrive (its head 10 s and 16 KiB), an answer two
+// minutes from then on, a push's included, and an idle connection stays for two
+// minutes. What net/http has to say goes to logger as warnings.
+func NewServer(h http.Handler, logger zerolog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      2 * pushTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.New(warnings{logger}, "", 0),
+	}
+}
+
+// warnings is a log.Logger's output.
+type warnings struct{ log zerolog.Logger }
+
+func (w warnings) Write(line []byte) (int, error) {
+	w.log.Warn().Bytes("error", bytes.TrimSpace(line)).Msg("http server")
+	return len(line), nil
+}

@@ -1,0 +1,53 @@
+package httpapi
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"carillon/engine"
+)
+
+// stats names every reason of closing, so that a reader finds the same members in
+// each answer; refusals are those that there were.
+func (c *call) stats() error {
+	s := c.api.eng.Stats()
+	closed := newObject(nil)
+	for _, reason := range engine.CloseReasons() {
+		closed = closed.uint(reason.String(), s.Closed[reason])
+	}
+	refused := newObject(nil)
+	for _, why := range slices.Sorted(maps.Keys(s.Refused)) {
+		refused = refused.uint(why, s.Refused[why])
+	}
+	uptime := 0
+	if !s.Started.IsZero() {
+		uptime = int(time.Since(s.Started) / time.Second)
+	}
+	return c.answer(http.StatusOK, newObject(nil).
+		str("version", c.api.version).
+		int("uptime_seconds", uptime).
+		int("connections", s.Connections).
+		int("systems", s.Systems).
+		int("groups", s.Groups).
+		uint("messages_in", s.MessagesIn).
+		uint("messages_out", s.MessagesOut).
+		uint("bytes_in", s.BytesIn).
+		uint("bytes_out", s.BytesOut).
+		uint("accepted", s.Accepted).
+		raw("closed", string(closed.end())).
+		raw("refused", string(refused.end())).
+		end())
+}
+
+func (c *call) healthz() error {
+	return c.answer(http.StatusOK, newObject(nil).str("status", "ok").end())
+}
+
+func (c *call) readyz() error {
+	if !c.api.eng.Ready() {
+		return c.answer(http.StatusServiceUnavailable, newObject(nil).str("status", "not accepting").end())
+	}
+	return c.healthz()
+}

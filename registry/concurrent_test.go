@@ -1,0 +1,254 @@
+package registry
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// busy is how long a concurrent test goes on.
+const busy = 1500 * time.Millisecond
+
+// together runs writers until done after the given time, and readers until the
+// writers have ended.
+func together(d time.Duration, writers, readers []func(more func() bool)) {
+	var stop, ended atomic.Bool
+	var w, r sync.WaitGroup
+	for _, f := range writers {
+		w.Go(func() { f(func() bool { return !stop.Load() }) })
+	}
+	for _, f := range readers {
+		r.Go(func() { f(func() bool { return !ended.Load() }) })
+	}
+	time.Sleep(d)
+	stop.Store(true)
+	w.Wait()
+	ended.Store(true)
+	r.Wait()
+}
+
+// Members who stay are seen exactly once by every walk, however the leaves and
+// directories change under it.
+func TestWalksWhileOthersChange(t *testing.T) {
+	const owners, stay = 3, 500
+	r := New[int](owners)
+	for id := range uint64(stay) {
+		if err := r.Join(new(Member[int]), id, int(id)%owners, "s", "g"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Waves, so that the lists grow twentyfold and shrink again all the time.
+	wave := func(first uint64) func(more func() bool) {
+		return func(more func() bool) {
+			for more() {
+				members := make([]Member[int], 5000)
+				for i := range members {
+					if err := r.Join(&members[i], first+uint64(i), i%owners, "s"); err != nil {
+						t.Error(err)
+						return
+					}
+					if _, err := r.Bind(&members[i], "g"); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+				for i := range members {
+					if i%2 == 0 {
+						if _, err := r.Unbind(&members[i], "g"); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+					if !r.Leave(&members[i]) {
+						t.Error("Leave = false")
+						return
+					}
+				}
+			}
+		}
+	}
+	var walks atomic.Int64
+	reader := func(set func() Set[int], read func(Set[int]) []uint64) func(more func() bool) {
+		return func(more func() bool) {
+			for more() {
+				seen := make(map[uint64]int)
+				for _, id := range read(set()) {
+					seen[id]++
+				}
+				for id := range uint64(stay) {
+					if seen[id] != 1 {
+						t.Errorf("member %d, who stays, was seen %d times", id, seen[id])
+						return
+					}
+				}
+				walks.Add(1)
+			}
+		}
+	}
+	walk := func(slice int) func(Set[int]) []uint64 {
+		return func(s Set[int]) []uint64 { return walkIDs(t, s, owners, slice) }
+	}
+	together(busy, []func(func() bool){wave(1 << 20), wave(1 << 30)}, []func(func() bool){
+		reader(r.All, ids[int]),
+		reader(r.All, walk(100)),
+		reader(func() Set[int] { return r.System("s") }, walk(3)),
+		reader(func() Set[int] { return r.Group("s", "g") }, ids[int]),
+	})
+	if walks.Load() < 10 {
+		t.Errorf("only %d walks", walks.Load())
+	}
+	if r.Len() != stay || r.Group("s", "g").Len() != stay {
+		t.Errorf("%d members, %d in the group, want %d", r.Len(), r.Group("s", "g").Len(), stay)
+	}
+	if err := r.check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A client that is seen in one index is seen in all of them, with everything its
+// record held before it joined.
+func TestClientIsSeenWhole(t *testing.T) {
+	type record struct {
+		Member[*record]
+		secret uint64
+	}
+	const owners = 4
+	r := New[*record](owners)
+	groups := []string{"a", "b", "c"}
+	writer := func(first uint64) func(more func() bool) {
+		return func(more func() bool) {
+			rnd := rand.New(rand.NewPCG(8, first))
+			here := make([]*record, 200)
+			for more() {
+				i := rnd.IntN(len(here))
+				if here[i] != nil {
+					r.Leave(&here[i].Member)
+				}
+				id := first + uint64(i)
+				c := &record{secret: ^id}
+				c.Value = c
+				// Several systems, which disappear and come back.
+				if err := r.Join(&c.Member, id, i%owners, fmt.Sprint("s", i%50), groups...); err != nil {
+					t.Error(err)
+					return
+				}
+				here[i] = c
+			}
+			for _, c := range here {
+				if c != nil {
+					r.Leave(&c.Member)
+				}
+			}
+		}
+	}
+	var found atomic.Int64
+	reader := func(seed uint64) func(more func() bool) {
+		return func(more func() bool) {
+			rnd := rand.New(rand.NewPCG(9, seed))
+			for more() {
+				system := fmt.Sprint("s", rnd.IntN(50))
+				set := r.System(system)
+				switch i := rnd.IntN(5); i {
+				case 0, 1, 2:
+					set = r.Group(system, groups[i])
+				case 3:
+					set = r.All()
+				}
+				for m := range set.Members(Cursor{}) {
+					id, key := m.ID(), listKey(mix(m.ID()), uint8(m.Owner()), r.ownerBits)
+					whole := r.Lookup(id) == m && r.System(m.System()).l != nil &&
+						r.System(m.System()).l.members.has(key, m) && slices.Equal(m.Groups(), groups)
+					for _, g := range groups {
+						l := r.Group(m.System(), g).l
+						whole = whole && m.InGroup(g) && l != nil && l.members.has(key, m)
+					}
+					if !whole && m.Live() { // live before and after: live all the time
+						t.Errorf("member %d was seen in part", id)
+						return
+					}
+					if m.Value.secret != ^id {
+						t.Errorf("member %d was seen before its record", id)
+						return
+					}
+					found.Add(1)
+				}
+			}
+		}
+	}
+	together(busy, []func(func() bool){writer(1000), writer(2000)}, []func(func() bool){reader(1), reader(2)})
+	if found.Load() < 1000 {
+		t.Errorf("only %d members were found", found.Load())
+	}
+	if err := r.checkEmpty(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Calls for one member at the same time are one after the other: one Join and
+// one Leave succeed, and nothing is left.
+func TestCallsForOneMember(t *testing.T) {
+	r := New[int](2)
+	for i := range 2000 {
+		m := new(Member[int])
+		var joins, leaves atomic.Int64
+		var wg sync.WaitGroup
+		for id := range uint64(2) {
+			wg.Go(func() {
+				if r.Join(m, uint64(i)<<1|id, i%2, "s", "g") == nil {
+					joins.Add(1)
+				}
+			})
+			wg.Go(func() {
+				_, _ = r.Bind(m, "h")
+				_, _ = r.Unbind(m, "g")
+				if r.Leave(m) {
+					leaves.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if r.Leave(m) {
+			leaves.Add(1)
+		}
+		if joins.Load() != 1 || leaves.Load() != 1 {
+			t.Fatalf("%d calls to Join and %d to Leave succeeded, want 1 and 1", joins.Load(), leaves.Load())
+		}
+	}
+	if err := r.checkEmpty(); err != nil {
+		t.Error(err)
+	}
+}
+
+// When everybody has left, nothing remains: no system, no group, no directory.
+func TestNothingRemains(t *testing.T) {
+	const n, owners = 20_000, 7
+	r := New[int](owners)
+	members := make([]Member[int], n)
+	for i := range members {
+		if err := r.Join(&members[i], uint64(i), i%owners, "s", "g", fmt.Sprint("g", i%1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.Groups() != 1001 || r.ids[0].depth() == 0 || r.System("s").l.members.depth() == 0 {
+		t.Errorf("%d groups; the tables have no directories", r.Groups())
+	}
+	if err := r.check(); err != nil {
+		t.Error(err)
+	}
+	var wg sync.WaitGroup
+	for part := range 4 {
+		wg.Go(func() {
+			for i := part; i < n; i += 4 {
+				r.Leave(&members[i])
+			}
+		})
+	}
+	wg.Wait()
+	if err := r.checkEmpty(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,123 @@
+package registry
+
+import (
+	"math/bits"
+	"unsafe"
+)
+
+// maxSlots is how many slots a leaf may have before it is split. With its header
+// a full leaf is 512 bytes: the largest size that the Go heap keeps without a
+// header of its own.
+const maxSlots = 31
+
+// window is how many slots a search of a leaf that large looks at in any case.
+const window = 8
+
+// A slot is one entry of a table with its key.
+type slot[E any] struct {
+	key uint64
+	e   *E
+}
+
+// A leaf holds the entries of one range of keys, in key order: the range of all
+// keys that share their top depth bits. It is immutable once published.
+//
+// The slots follow the header in memory, in one allocation of the exact size.
+// That is what makes a list of three members cost 64 bytes, and it spares a
+// lookup one cache miss out of four. Go has no type for it, so newLeaf and slots
+// use unsafe: they view the first of count+1 slots as the header, which has the
+// same size and its pointer in the same place. Nothing else needs to know.
+type leaf[E any] struct {
+	count uint32
+	depth uint8
+	// dir is nil in a leaf. The root of a table too big for one leaf is a leaf
+	// of no slots whose dir leads on.
+	dir *directory[E]
+}
+
+// A header is exactly a slot; otherwise one of these does not compile.
+var (
+	_ [unsafe.Sizeof(slot[int]{}) - unsafe.Sizeof(leaf[int]{})]byte
+	_ [unsafe.Sizeof(leaf[int]{}) - unsafe.Sizeof(slot[int]{})]byte
+	_ [unsafe.Offsetof(slot[int]{}.e) - unsafe.Offsetof(leaf[int]{}.dir)]byte
+	_ [unsafe.Offsetof(leaf[int]{}.dir) - unsafe.Offsetof(slot[int]{}.e)]byte
+)
+
+// newLeaf returns a leaf with n empty slots, for the caller to fill before it
+// publishes the leaf.
+func newLeaf[E any](depth uint8, n int) (*leaf[E], []slot[E]) {
+	s := make([]slot[E], n+1)
+	l := (*leaf[E])(unsafe.Pointer(unsafe.SliceData(s)))
+	l.count, l.depth = uint32(n), depth
+	return l, s[1:]
+}
+
+// leafOf returns a leaf with a copy of the given slots: first those of a, then
+// those of b.
+func leafOf[E any](depth uint8, a, b []slot[E]) *leaf[E] {
+	l, s := newLeaf[E](depth, len(a)+len(b))
+	copy(s, a)
+	copy(s[len(a):], b)
+	return l
+}
+
+// slots returns the entries of l, which the caller must not change.
+func (l *leaf[E]) slots() []slot[E] {
+	return unsafe.Slice((*slot[E])(unsafe.Pointer(l)), int(l.count)+1)[1:]
+}
+
+// search returns the slots of l, and the index of the first at or after key,
+// which must be in the range of l.
+func (l *leaf[E]) search(key uint64) (s []slot[E], i int) {
+	s = l.slots()
+	// Keys are hashes, evenly spread over the range of the leaf, so the place of
+	// a key in that range tells its index to within a few. Counting the lesser
+	// ones in a window there takes no branch that depends on the keys: a
+	// processor goes on to what comes after while the slots are still on their
+	// way from memory, which makes lookups three times as fast.
+	if len(s) >= window {
+		first, _ := bits.Mul64(key<<l.depth, uint64(len(s)-window+1))
+		i = int(first)
+		var less uint64
+		for _, x := range (*[window]slot[E])(s[i:]) {
+			_, borrow := bits.Sub64(x.key, key, 0)
+			less += borrow
+		}
+		i += int(less)
+	}
+	// In a large leaf these find nothing to do, but for one time in twenty.
+	for i < len(s) && s[i].key < key {
+		i++
+	}
+	for i > 0 && s[i-1].key >= key {
+		i--
+	}
+	return s, i
+}
+
+// index returns the index of e, whose key is key, or -1.
+func (l *leaf[E]) index(key uint64, e *E) int {
+	s, i := l.search(key)
+	for ; i < len(s) && s[i].key == key; i++ {
+		if s[i].e == e {
+			return i
+		}
+	}
+	return -1
+}
+
+// with returns a copy of l that has x at index i.
+func (l *leaf[E]) with(i int, x slot[E]) *leaf[E] {
+	s := l.slots()
+	c, t := newLeaf[E](l.depth, len(s)+1)
+	copy(t, s[:i])
+	t[i] = x
+	copy(t[i+1:], s[i:])
+	return c
+}
+
+// without returns a copy of l that lacks the slot at index i.
+func (l *leaf[E]) without(i int) *leaf[E] {
+	s := l.slots()
+	return leafOf(l.depth, s[:i], s[i+1:])
+}

@@ -1,0 +1,301 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// check returns what is wrong with the structure of any table of r.
+func (r *Registry[V]) check() error {
+	for i := range shards {
+		if err := r.ids[i].check(); err != nil {
+			return fmt.Errorf("ids %d: %w", i, err)
+		}
+		for _, x := range []*index[V]{&r.systems, &r.groups} {
+			if err := x.tables[i].check(); err != nil {
+				return fmt.Errorf("lists %d: %w", i, err)
+			}
+			for _, s := range x.tables[i].all() {
+				if err := s.e.members.check(); err != nil {
+					return fmt.Errorf("list %q: %w", s.e.name, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// checkEmpty returns what is left in r of members that are all gone.
+func (r *Registry[V]) checkEmpty() error {
+	if r.Len() != 0 || r.Systems() != 0 || r.Groups() != 0 {
+		return fmt.Errorf("%d members, %d systems, %d groups", r.Len(), r.Systems(), r.Groups())
+	}
+	for i := range shards {
+		if !r.ids[i].empty() || !r.systems.tables[i].empty() || !r.groups.tables[i].empty() {
+			return fmt.Errorf("tables %d are not empty", i)
+		}
+	}
+	return nil
+}
+
+func ids[V any](s Set[V]) []uint64 {
+	var ids []uint64
+	for m := range s.Members(Cursor{}) {
+		ids = append(ids, m.ID())
+	}
+	return ids
+}
+
+// walkIDs returns what the walks of all owners find, checking the owner.
+func walkIDs[V any](t *testing.T, s Set[V], owners, slice int) []uint64 {
+	t.Helper()
+	var ids []uint64
+	dst := make([]*Member[V], slice)
+	for owner := range owners {
+		w := s.Walk(owner)
+		for n := w.Next(dst); n > 0; n = w.Next(dst) {
+			for _, m := range dst[:n] {
+				if m.Owner() != owner {
+					t.Errorf("the walk of owner %d found a member of owner %d", owner, m.Owner())
+				}
+				ids = append(ids, m.ID())
+			}
+		}
+	}
+	return ids
+}
+
+// A client is what the model of a registry knows of one member.
+type client struct {
+	member Member[int]
+	owner  int
+	system string
+	groups []string
+}
+
+// TestRegistryAgainstModel does random changes to a registry and to a map, and
+// compares everything that can be read.
+func TestRegistryAgainstModel(t *testing.T) {
+	for _, owners := range []int{1, 2, 6, 256} {
+		t.Run(fmt.Sprint(owners, " owners"), func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(5, uint64(owners)))
+			r := New[int](owners)
+			model := make(map[uint64]*client)
+			for batch, goal := range []int{300, 40, 200, 0} {
+				for len(model) != goal {
+					changeRegistry(t, rnd, r, model, len(model) < goal)
+				}
+				compareRegistry(t, r, model)
+				if t.Failed() {
+					t.Fatalf("in batch %d", batch)
+				}
+			}
+			if err := r.checkEmpty(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func changeRegistry(t *testing.T, rnd *rand.Rand, r *Registry[int], model map[uint64]*client, up bool) {
+	t.Helper()
+	group := func() string { return fmt.Sprint("g", rnd.IntN(12)) }
+	id := rnd.Uint64N(1000)
+	c := model[id]
+	switch {
+	case c == nil && !up: // leaving is for those who are there
+		id = slices.Sorted(maps.Keys(model))[rnd.IntN(len(model))]
+		if !r.Leave(&model[id].member) || r.Leave(&model[id].member) {
+			t.Error("Leave of a live member is not true once")
+		}
+		delete(model, id)
+	case c == nil:
+		c = &client{owner: rnd.IntN(r.owners), system: fmt.Sprint("s", rnd.IntN(3))}
+		var groups []string
+		for range rnd.IntN(4) {
+			groups = append(groups, group())
+			if last := groups[len(groups)-1]; !slices.Contains(c.groups, last) {
+				c.groups = append(c.groups, last)
+			}
+		}
+		if err := r.Join(&c.member, id, c.owner, c.system, groups...); err != nil {
+			t.Errorf("Join: %v", err)
+		}
+		model[id] = c
+	case rnd.IntN(2) == 0:
+		name := group()
+		had := slices.Contains(c.groups, name)
+		if added, err := r.Bind(&c.member, name); added == had || err != nil {
+			t.Errorf("Bind of a member of %q to %q = %v, %v", c.groups, name, added, err)
+		}
+		if !had {
+			c.groups = append(c.groups, name)
+		}
+	default:
+		name := group()
+		i := slices.Index(c.groups, name)
+		if removed, err := r.Unbind(&c.member, name); removed != (i >= 0) || err != nil {
+			t.Errorf("Unbind of a member of %q from %q = %v, %v", c.groups, name, removed, err)
+		}
+		if i >= 0 {
+			c.groups = slices.Delete(c.groups, i, i+1)
+		}
+	}
+}
+
+func compareRegistry(t *testing.T, r *Registry[int], model map[uint64]*client) {
+	t.Helper()
+	sets := map[[2]string][]uint64{{}: nil} // by system and group; "" is any
+	for id, c := range model {
+		sets[[2]string{}] = append(sets[[2]string{}], id)
+		sets[[2]string{c.system}] = append(sets[[2]string{c.system}], id)
+		for _, g := range c.groups {
+			sets[[2]string{c.system, g}] = append(sets[[2]string{c.system, g}], id)
+			if !c.member.InGroup(g) {
+				t.Errorf("member %d is not in group %q", id, g)
+			}
+		}
+		m := &c.member
+		if r.Lookup(id) != m || m.ID() != id || m.System() != c.system || m.Owner() != c.owner || !slices.Equal(m.Groups(), c.groups) {
+			t.Errorf("Lookup(%d) = %p with id %d, system %q, owner %d, groups %q; want %p, %+v",
+				id, r.Lookup(id), m.ID(), m.System(), m.Owner(), m.Groups(), m, c)
+		}
+	}
+	systems, groups := 0, 0
+	for name, want := range sets {
+		set := r.All()
+		switch {
+		case name[1] != "":
+			set = r.Group(name[0], name[1])
+			groups++
+		case name[0] != "":
+			set = r.System(name[0])
+			systems++
+		}
+		slices.Sort(want)
+		got, walked := ids(set), walkIDs(t, set, r.owners, 7)
+		slices.Sort(got)
+		slices.Sort(walked)
+		if !slices.Equal(got, want) || !slices.Equal(walked, want) || set.Len() != len(want) {
+			t.Errorf("set %q has %d members, of which Members gives %d and Walk %d; want %d",
+				name, set.Len(), len(got), len(walked), len(want))
+		}
+	}
+	if r.Len() != len(model) || r.Systems() != systems || r.Groups() != groups {
+		t.Errorf("%d members, %d systems, %d groups; want %d, %d, %d",
+			r.Len(), r.Systems(), r.Groups(), len(model), systems, groups)
+	}
+	if err := r.check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestJoinErrors(t *testing.T) {
+	r, other := New[string](4), New[string](4)
+	var a, b Member[string]
+	if r.Leave(&a) {
+		t.Error("Leave before Join = true")
+	}
+	if _, err := r.Bind(&a, "g"); !errors.Is(err, ErrNotLive) {
+		t.Errorf("Bind before Join: %v, want ErrNotLive", err)
+	}
+	if a.ID() != 0 || a.Owner() != 0 || a.System() != "" || a.Groups() != nil || a.Live() || a.Cursor() != (Cursor{}) {
+		t.Error("a member that has not joined is not zero")
+	}
+	if err := r.Join(&a, 7, 3, "s", "g", "g"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Join(&a, 8, 3, "s"); !errors.Is(err, ErrReused) {
+		t.Errorf("second Join: %v, want ErrReused", err)
+	}
+	if err := r.Join(&b, 7, 0, "s"); !errors.Is(err, ErrDuplicateID) {
+		t.Errorf("Join with a taken id: %v, want ErrDuplicateID", err)
+	}
+	if err := r.Join(&b, 8, 0, "s", "g"); err != nil {
+		t.Errorf("Join with another id: %v", err)
+	}
+	if got := a.Groups(); !slices.Equal(got, []string{"g"}) {
+		t.Errorf("groups %q, want g once", got)
+	}
+	if _, err := other.Unbind(&a, "g"); other.Leave(&a) || !errors.Is(err, ErrNotLive) {
+		t.Errorf("another registry took the member out, or Unbind gave %v", err)
+	}
+	if !r.Leave(&a) || r.Leave(&a) {
+		t.Error("Leave is not true once")
+	}
+	if a.ID() != 7 || a.System() != "s" || a.Groups() != nil || a.InGroup("g") || a.Live() {
+		t.Errorf("after Leave: id %d, system %q, groups %q", a.ID(), a.System(), a.Groups())
+	}
+	if err := r.Join(&a, 9, 3, "s"); !errors.Is(err, ErrReused) {
+		t.Errorf("Join after Leave: %v, want ErrReused", err)
+	}
+	if got := r.Group("s", "g").Len(); got != 1 {
+		t.Errorf("group has %d members, want 1", got)
+	}
+}
+
+func TestPanics(t *testing.T) {
+	r := New[int](4)
+	for name, f := range map[string]func(){
+		"no owners":       func() { New[int](0) },
+		"too many owners": func() { New[int](257) },
+		"owner of a Join": func() { _ = r.Join(new(Member[int]), 1, 4, "s") },
+		"owner of a Walk": func() { r.All().Walk(-1) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+	if r.Len() != 0 {
+		t.Error("a Join that panicked left something behind")
+	}
+}
+
+// Readers take no lock: they come through while every lock is held.
+func TestReadersTakeNoLock(t *testing.T) {
+	r := New[int](3)
+	members := make([]Member[int], 1000)
+	for i := range members {
+		if err := r.Join(&members[i], uint64(i), i%3, "s", "g"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range shards {
+		r.memberLocks[i].Lock()
+		defer r.memberLocks[i].Unlock()
+		r.listLocks[i].Lock()
+		defer r.listLocks[i].Unlock()
+	}
+	done := make(chan int)
+	go func() {
+		n := r.Len() + r.Systems() + r.Groups()
+		for _, s := range []Set[int]{r.All(), r.System("s"), r.Group("s", "g")} {
+			n += s.Len() + len(ids(s)) + len(walkIDs(t, s, 3, 64))
+		}
+		for i := range members {
+			m := r.Lookup(uint64(i))
+			if m.InGroup("g") && m.System() == "s" && len(m.Groups()) == 1 && m.Live() {
+				n++
+			}
+		}
+		done <- n
+	}()
+	select {
+	case n := <-done:
+		if want := 1002 + 9*1000 + 1000; n != want {
+			t.Errorf("read %d, want %d", n, want)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a reader waits for a lock")
+	}
+}

@@ -1,0 +1,196 @@
+package registry
+
+import (
+	"math/bits"
+	"sync/atomic"
+)
+
+// mergeSlots is how many slots two neighbouring leaves may have together to be
+// merged. It is half of what splits a leaf, so that one member who comes and
+// goes does not split and merge the same leaf again and again.
+const mergeSlots = (maxSlots + 1) / 2
+
+// A table is a set of entries ordered by a 64-bit key: an extendible hash table
+// on the top bits of the key. The zero table is empty and ready to use.
+//
+//	root ─▶ leaf                               up to 31 entries, no directory
+//	root ─▶ directory ─┬─ 00 ─▶ leaf, depth 1
+//	                   ├─ 01 ─▶ (the same)
+//	                   ├─ 10 ─▶ leaf, depth 2
+//	                   └─ 11 ─▶ leaf, depth 2
+//
+// Leaves are immutable. A writer stores a changed copy in the place of one leaf;
+// the caller must hold a lock that keeps other writers of this table out.
+// Readers need no lock: what they see of a leaf's range is the range as it was
+// at one moment.
+//
+// Keys need not be unique, and should be evenly spread, as hashes are.
+type table[E any] struct {
+	root atomic.Pointer[leaf[E]] // nil when the table is empty
+}
+
+// leafAt returns the leaf whose range holds key, or nil if the table is empty.
+func (t *table[E]) leafAt(key uint64) *leaf[E] {
+	l := t.root.Load()
+	if l != nil && l.dir != nil {
+		l = l.dir.at(key)
+	}
+	return l
+}
+
+// from returns, in key order, the entries at or after key that are in the same
+// leaf as key, and the first key beyond that leaf, which is 0 beyond the last.
+// It is the one way to read a table: a lookup looks at the first slots, a walk
+// calls from again with next. Since next is a key and not a place, leaves may be
+// split and merged between the calls, and the walk neither repeats an entry nor
+// misses one that stayed. The slots are immutable and may be kept.
+func (t *table[E]) from(key uint64) (slots []slot[E], next uint64) {
+	l := t.leafAt(key)
+	if l == nil {
+		return nil, 0
+	}
+	s, i := l.search(key)
+	width := 64 - l.depth
+	return s[i:], (key>>width + 1) << width
+}
+
+// has reports whether e, whose key is key, is in the table.
+func (t *table[E]) has(key uint64, e *E) bool {
+	l := t.leafAt(key)
+	return l != nil && l.index(key, e) >= 0
+}
+
+// empty reports whether the table has no entries.
+func (t *table[E]) empty() bool { return t.root.Load() == nil }
+
+// insert adds e, which must not be in the table. Among entries with the same key
+// it comes after those that are less; less may be nil if their order is of no
+// interest.
+func (t *table[E]) insert(key uint64, e *E, less func(a, b *E) bool) {
+	x := slot[E]{key, e}
+	l := t.leafAt(key)
+	if l == nil {
+		l, s := newLeaf[E](0, 1)
+		s[0] = x
+		t.root.Store(l)
+		return
+	}
+	s, i := l.search(key)
+	for less != nil && i < len(s) && s[i].key == key && less(s[i].e, e) {
+		i++
+	}
+	l = l.with(i, x)
+	if l.count <= maxSlots || !t.split(l) {
+		t.put(key, l)
+	}
+}
+
+// remove takes e, whose key is key, out of the table, and reports whether it was
+// there.
+func (t *table[E]) remove(key uint64, e *E) bool {
+	l := t.leafAt(key)
+	if l == nil {
+		return false
+	}
+	i := l.index(key, e)
+	if i < 0 {
+		return false
+	}
+	l = l.without(i)
+	if d := t.root.Load().dir; d != nil {
+		l = d.merge(key, l)
+		if d.full == 0 {
+			t.shrink(d)
+		}
+	} else if l.count > 0 {
+		t.root.Store(l)
+	} else {
+		t.root.Store(nil)
+	}
+	return true
+}
+
+// put makes l the leaf of its range, the one that holds key.
+func (t *table[E]) put(key uint64, l *leaf[E]) {
+	if d := t.root.Load().dir; d != nil {
+		d.put(key, l)
+	} else {
+		t.root.Store(l)
+	}
+}
+
+// split publishes the slots of l, which is too big, as two leaves, one bit below
+// the prefix that all its keys share. It reports false and does nothing if that
+// is too deep.
+//
+// Both halves are small enough: before the last insert l either fitted, or its
+// keys were alike in maxDepth bits and now stay together beside one new key.
+func (t *table[E]) split(l *leaf[E]) bool {
+	s := l.slots()
+	first, last := s[0].key, s[len(s)-1].key
+	common := uint8(bits.LeadingZeros64(first ^ last))
+	if common >= maxDepth {
+		return false
+	}
+	depth := common + 1
+	d := t.root.Load().dir
+	grow := d == nil || d.depth < depth
+	switch {
+	case d == nil: // l is the whole table and takes up the whole directory below
+		d = newDirectory[E](depth)
+	case grow:
+		d = d.resized(depth)
+	}
+	// The prefix may be longer than the depth of l: then the ranges beside it,
+	// one at each depth, are left without an entry.
+	for level := l.depth + 1; level <= common; level++ {
+		none, _ := newLeaf[E](level, 0)
+		d.put(first^1<<(64-level), none)
+	}
+	width := 64 - depth
+	_, half := l.search(last >> width << width)
+	d.put(first, leafOf(depth, s[:half], nil))
+	d.put(last, leafOf(depth, s[half:], nil))
+	if depth == d.depth {
+		d.full += 2
+	}
+	if grow {
+		t.root.Store(&d.root)
+	}
+	return true
+}
+
+// merge publishes l, the leaf that holds key in its range, merged with its
+// neighbours for as long as they fit together well.
+func (d *directory[E]) merge(key uint64, l *leaf[E]) *leaf[E] {
+	for l.depth > 0 {
+		bit := uint64(1) << (64 - l.depth)
+		buddy := d.at(key ^ bit)
+		if buddy.depth != l.depth || buddy.count+l.count > mergeSlots {
+			break
+		}
+		if l.depth == d.depth {
+			d.full -= 2
+		}
+		low, high := l, buddy
+		if key&bit != 0 {
+			low, high = buddy, l
+		}
+		l = leafOf(l.depth-1, low.slots(), high.slots())
+	}
+	d.put(key, l)
+	return l
+}
+
+// shrink replaces d, in which no leaf is at full depth, by the smallest directory
+// that will do, or by its only leaf.
+func (t *table[E]) shrink(d *directory[E]) {
+	depth := d.deepest()
+	if depth > 0 {
+		t.root.Store(&d.resized(depth).root)
+	} else if l := d.at(0); l.count > 0 {
+		t.root.Store(l)
+	} else {
+		t.root.Store(nil)
+	}
+}
