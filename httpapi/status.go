@@ -35,6 +35,8 @@ func (c *call) stats() error {
 		uint("messages_out", s.MessagesOut).
 		uint("bytes_in", s.BytesIn).
 		uint("bytes_out", s.BytesOut).
+		int("queued_bytes", int(s.QueuedBytes)).
+		uint("dropped", s.Dropped).
 		uint("accepted", s.Accepted).
 		raw("closed", string(closed.end())).
 		raw("refused", string(refused.end())).

@@ -207,11 +207,7 @@ func (r *Registry[V]) set(l *list[V]) Set[V] {
 
 // find returns the member whose id hashes to hash, live or not, or nil.
 func (r *Registry[V]) find(hash uint64) *Member[V] {
-	slots, _ := r.ids[shardOf(hash)].from(shardKey(hash))
-	if len(slots) > 0 && slots[0].key&^ownerMask == shardKey(hash) {
-		return slots[0].e
-	}
-	return nil
+	return r.ids[shardOf(hash)].get(shardKey(hash), ownerMask)
 }
 
 // lockLive takes the member lock of m if m is live in this registry, waiting for

@@ -71,11 +71,7 @@ func (x *tables) del(c *record) {
 
 func (x *tables) get(id uint64) *record {
 	hash := mix(id)
-	slots, _ := x.tables[shardOf(hash)].from(shardKey(hash))
-	if len(slots) > 0 && slots[0].key == shardKey(hash) {
-		return slots[0].e
-	}
-	return nil
+	return x.tables[shardOf(hash)].get(shardKey(hash), 0)
 }
 
 func (x *tables) each(f func(*record)) {

@@ -54,6 +54,31 @@ func (t *table[E]) from(key uint64) (slots []slot[E], next uint64) {
 	return s[i:], (key>>width + 1) << width
 }
 
+// get returns the entry whose key is key but for the low bits in loose, or nil.
+// There must be no two of them. It finds what the first slot of from is, and
+// takes two thirds of the time.
+func (t *table[E]) get(key, loose uint64) *E {
+	l := t.leafAt(key)
+	if l == nil || l.count == 0 {
+		return nil
+	}
+	s, i := l.slots(), l.guess(key)
+	if s[i].key < key {
+		for i++; i < len(s) && s[i].key < key; i++ {
+		}
+		if i < len(s) && s[i].key&^loose == key {
+			return s[i].e
+		}
+		return nil
+	}
+	for ; i >= 0 && s[i].key >= key; i-- {
+		if s[i].key&^loose == key {
+			return s[i].e
+		}
+	}
+	return nil
+}
+
 // has reports whether e, whose key is key, is in the table.
 func (t *table[E]) has(key uint64, e *E) bool {
 	l := t.leafAt(key)
