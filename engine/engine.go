@@ -98,6 +98,11 @@ func (e *Engine) Start() error {
 		_ = e.ln.Close()
 		return fmt.Errorf("engine: event loop: %w", err)
 	}
+	if err := e.awaitPollers(); err != nil {
+		_ = e.ln.Close()
+		e.nb.Stop()
+		return err
+	}
 	e.http.addr = e.ln.Addr()
 	e.started = time.Now()
 	e.phase.Store(phaseRunning)

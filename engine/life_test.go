@@ -238,6 +238,14 @@ func TestShutdown(t *testing.T) {
 	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
 }
 
+// The shortest life: nothing waits for a poller that never began.
+func TestStartAndStop(t *testing.T) {
+	for range 200 {
+		e := newEngine(t, Options{Pollers: 4})
+		shutdown(t, e)
+	}
+}
+
 // A context that ends cuts off those who do not answer.
 func TestShutdownDeadline(t *testing.T) {
 	e := newEngine(t, Options{CloseTimeout: time.Minute})

@@ -18,6 +18,9 @@ var decoders = sync.Pool{New: func() any { return new(ws.Decoder) }}
 func onData(nc *nbio.Conn, b []byte) {
 	c, ok := nc.Session().(*Client)
 	if !ok {
+		if p, ok := nc.Session().(probe); ok {
+			p()
+		}
 		return
 	}
 	c.bytesIn.Add(uint64(len(b)))

@@ -21,8 +21,8 @@ type slot[E any] struct {
 //
 // The slots follow the header in memory, in one allocation of the exact size.
 // That is what makes a list of three members cost 64 bytes, and it spares a
-// lookup one cache miss out of four. Go has no type for it, so newLeaf and slots
-// use unsafe: they view the first of count+1 slots as the header, which has the
+// lookup one cache miss out of four. Go has no type for it, so newLeaf, slots and
+// at use unsafe: they view the first of count+1 slots as the header, which has the
 // same size and its pointer in the same place. Nothing else needs to know.
 type leaf[E any] struct {
 	count uint32
@@ -63,6 +63,12 @@ func (l *leaf[E]) slots() []slot[E] {
 	return unsafe.Slice((*slot[E])(unsafe.Pointer(l)), int(l.count)+1)[1:]
 }
 
+// at returns slot i of l, which must be less than count. The searches use it,
+// because making and checking a slice takes as long as a search.
+func (l *leaf[E]) at(i int) *slot[E] {
+	return (*slot[E])(unsafe.Add(unsafe.Pointer(l), (i+1)*int(unsafe.Sizeof(slot[E]{}))))
+}
+
 // guess returns the index at which key is to be expected. Keys are hashes, evenly
 // spread over the range of the leaf, so the place of a key in that range tells
 // its index to within two or three. A search by steps from there has fewer slots
@@ -72,24 +78,43 @@ func (l *leaf[E]) guess(key uint64) int {
 	return int(i)
 }
 
-// search returns the slots of l, and the index of the first at or after key,
-// which must be in the range of l.
-func (l *leaf[E]) search(key uint64) (s []slot[E], i int) {
-	s, i = l.slots(), l.guess(key)
-	for i < len(s) && s[i].key < key {
+// search returns the index of the first slot at or after key, which must be in
+// the range of l.
+func (l *leaf[E]) search(key uint64) int {
+	i, n := l.guess(key), int(l.count)
+	for i < n && l.at(i).key < key {
 		i++
 	}
-	for i > 0 && s[i-1].key >= key {
+	for i > 0 && l.at(i-1).key >= key {
 		i--
 	}
-	return s, i
+	return i
+}
+
+// find returns the entry whose key is at least key and at most key+loose, or nil.
+// There must not be two of them.
+func (l *leaf[E]) find(key, loose uint64) *E {
+	i, n := l.guess(key), int(l.count)
+	if n == 0 {
+		return nil
+	}
+	step := 1
+	if l.at(i).key > key {
+		step = -1
+	}
+	// Up to the end of the leaf if it is not there, which is near, and rare.
+	for ; uint(i) < uint(n); i += step {
+		if x := l.at(i); x.key-key <= loose {
+			return x.e
+		}
+	}
+	return nil
 }
 
 // index returns the index of e, whose key is key, or -1.
 func (l *leaf[E]) index(key uint64, e *E) int {
-	s, i := l.search(key)
-	for ; i < len(s) && s[i].key == key; i++ {
-		if s[i].e == e {
+	for i := l.search(key); i < int(l.count) && l.at(i).key == key; i++ {
+		if l.at(i).e == e {
 			return i
 		}
 	}

@@ -49,32 +49,16 @@ func (t *table[E]) from(key uint64) (slots []slot[E], next uint64) {
 	if l == nil {
 		return nil, 0
 	}
-	s, i := l.search(key)
 	width := 64 - l.depth
-	return s[i:], (key>>width + 1) << width
+	return l.slots()[l.search(key):], (key>>width + 1) << width
 }
 
-// get returns the entry whose key is key but for the low bits in loose, or nil.
-// There must be no two of them. It finds what the first slot of from is, and
-// takes two thirds of the time.
+// get returns the entry whose key is at least key and at most key+loose, or nil.
+// There must not be two of them, and all those keys must be in one leaf. It finds
+// what from would, in two thirds of the time.
 func (t *table[E]) get(key, loose uint64) *E {
-	l := t.leafAt(key)
-	if l == nil || l.count == 0 {
-		return nil
-	}
-	s, i := l.slots(), l.guess(key)
-	if s[i].key < key {
-		for i++; i < len(s) && s[i].key < key; i++ {
-		}
-		if i < len(s) && s[i].key&^loose == key {
-			return s[i].e
-		}
-		return nil
-	}
-	for ; i >= 0 && s[i].key >= key; i-- {
-		if s[i].key&^loose == key {
-			return s[i].e
-		}
+	if l := t.leafAt(key); l != nil {
+		return l.find(key, loose)
 	}
 	return nil
 }
@@ -100,8 +84,8 @@ func (t *table[E]) insert(key uint64, e *E, less func(a, b *E) bool) {
 		t.root.Store(l)
 		return
 	}
-	s, i := l.search(key)
-	for less != nil && i < len(s) && s[i].key == key && less(s[i].e, e) {
+	i := l.search(key)
+	for less != nil && i < int(l.count) && l.at(i).key == key && less(l.at(i).e, e) {
 		i++
 	}
 	l = l.with(i, x)
@@ -123,7 +107,7 @@ func (t *table[E]) remove(key uint64, e *E) bool {
 	}
 	l = l.without(i)
 	if d := t.root.Load().dir; d != nil {
-		l = d.merge(key, l)
+		d.merge(key, l)
 		if d.full == 0 {
 			t.shrink(d)
 		}
@@ -173,7 +157,7 @@ func (t *table[E]) split(l *leaf[E]) bool {
 		d.put(first^1<<(64-level), none)
 	}
 	width := 64 - depth
-	_, half := l.search(last >> width << width)
+	half := l.search(last >> width << width)
 	d.put(first, leafOf(depth, s[:half], nil))
 	d.put(last, leafOf(depth, s[half:], nil))
 	if depth == d.depth {
