@@ -25,6 +25,7 @@ const (
 // and 3500 to 3999 ask it not to.
 const (
 	closeCodeHeartbeat ws.CloseCode = 3000
+	closeCodeDrain     ws.CloseCode = 3001
 	closeCodeSlow      ws.CloseCode = 3008
 	closeCodeBackend   ws.CloseCode = 3500
 )
@@ -40,7 +41,7 @@ var closeReasons = [numCloseReasons]struct {
 	CloseProtocol:     {"protocol", ws.CloseProtocolError},
 	CloseTooBig:       {"too big", ws.CloseMessageTooBig},
 	CloseBackend:      {"backend", closeCodeBackend},
-	CloseShutdown:     {"shutdown", ws.CloseGoingAway},
+	CloseShutdown:     {"shutdown", closeCodeDrain},
 	ClosePanic:        {"panic", ws.CloseInternalError},
 	CloseMemory:       {"memory", 0},
 }

@@ -150,9 +150,10 @@ func (e *Engine) HTTP() net.Listener { return e.http }
 func (e *Engine) Ready() bool { return e.phase.Load() == phaseRunning }
 
 // Shutdown stops accepting, lets the pushes under way finish, and closes every
-// client with 1001 behind the messages that wait for it. It returns when all are
-// gone, or with ctx's error when ctx is done first: then the rest were cut off.
-// Calls after the first return ErrShutdown at once.
+// client, behind the messages that wait for it, with code 3001 and the reason
+// {"reconnect_ms":N}. It paces itself by Options.DrainRate. It returns when all
+// are gone, or with ctx's error when ctx is done first: then the rest were cut
+// off. Calls after the first return ErrShutdown at once.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	if !e.phase.CompareAndSwap(phaseRunning, phaseStopping) {
 		return ErrShutdown
@@ -169,33 +170,6 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	}
 	e.wg.Wait()
 	return err
-}
-
-// drain waits for the pushes, then for the clients, as long as ctx allows.
-func (e *Engine) drain(ctx context.Context) error {
-	pushed := make(chan struct{})
-	go func() {
-		e.fanout.wait()
-		close(pushed)
-	}()
-	select {
-	case <-pushed:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	for m := range e.reg.All().Members(registry.Cursor{}) {
-		m.Value.end(CloseShutdown, closeReasons[CloseShutdown].code, "")
-	}
-	poll := time.NewTicker(5 * time.Millisecond)
-	defer poll.Stop()
-	for e.conns.Load() > 0 {
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
 }
 
 // stack is the calling goroutine's, without the frames of the recovery.

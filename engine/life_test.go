@@ -194,8 +194,8 @@ func TestShutdown(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, p := range peers {
 		wg.Go(func() {
-			if got := p.closed(); got.Code != websocket.StatusGoingAway {
-				t.Errorf("client %v saw %v %q, want 1001", p.id, got.Code, got.Reason)
+			if got := p.closed(); got.Code != 3001 || !strings.HasPrefix(got.Reason, `{"reconnect_ms":`) {
+				t.Errorf("client %v saw %v %q, want 3001 and a time", p.id, got.Code, got.Reason)
 			}
 		})
 	}

@@ -80,6 +80,9 @@ type Options struct {
 	// CloseTimeout bounds the closing handshake, and what a closing client may take
 	// to read what waits for it. Default 5s.
 	CloseTimeout time.Duration
+	// DrainRate is how many clients Shutdown closes a second. Default: as many as it
+	// takes to be through in three quarters of the time it has, but at least 1,000.
+	DrainRate int
 
 	// Lang is the language of "msg". Default Chinese.
 	Lang Lang
@@ -158,6 +161,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"MaxConnections", int64(o.MaxConnections), 0, 1 << 31},
 		{"MaxHandshakeBytes", int64(o.MaxHandshakeBytes), 512, 1 << 20},
 		{"MaxAuthenticating", int64(o.MaxAuthenticating), 1, 1 << 16},
+		{"DrainRate", int64(o.DrainRate), 0, 1 << 31},
 		{"MaxMessageBytes", o.MaxMessageBytes, 1, 1 << 30},
 		{"MaxQueuedBytes", int64(o.MaxQueuedBytes), 1 << 10, 1 << 30},
 		{"SlowPolicy", int64(o.SlowPolicy), int64(CloseSlow), int64(DropNew)},

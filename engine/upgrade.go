@@ -245,7 +245,7 @@ func (c *Client) open(h *Handshake, id Identity) error {
 	}
 	c.opened()
 	if sent && e.phase.Load() != phaseRunning { // Shutdown may not have seen c
-		c.end(CloseShutdown, closeReasons[CloseShutdown].code, "")
+		c.endForShutdown(reconnectAfter)
 	}
 	return nil
 }

@@ -63,8 +63,8 @@ func (l *leaf[E]) slots() []slot[E] {
 	return unsafe.Slice((*slot[E])(unsafe.Pointer(l)), int(l.count)+1)[1:]
 }
 
-// at returns slot i of l, which must be less than count. The searches use it,
-// because making and checking a slice takes as long as a search.
+// at returns slot i of l, which must be less than count. Searches use it, because
+// to make and check a slice takes as long as all the rest of them.
 func (l *leaf[E]) at(i int) *slot[E] {
 	return (*slot[E])(unsafe.Add(unsafe.Pointer(l), (i+1)*int(unsafe.Sizeof(slot[E]{}))))
 }
@@ -89,26 +89,6 @@ func (l *leaf[E]) search(key uint64) int {
 		i--
 	}
 	return i
-}
-
-// find returns the entry whose key is at least key and at most key+loose, or nil.
-// There must not be two of them.
-func (l *leaf[E]) find(key, loose uint64) *E {
-	i, n := l.guess(key), int(l.count)
-	if n == 0 {
-		return nil
-	}
-	step := 1
-	if l.at(i).key > key {
-		step = -1
-	}
-	// Up to the end of the leaf if it is not there, which is near, and rare.
-	for ; uint(i) < uint(n); i += step {
-		if x := l.at(i); x.key-key <= loose {
-			return x.e
-		}
-	}
-	return nil
 }
 
 // index returns the index of e, whose key is key, or -1.

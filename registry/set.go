@@ -139,11 +139,18 @@ func (w *Walk[V]) Next(dst []*Member[V]) int {
 	if w.set.r == nil {
 		return 0
 	}
+	if len(dst) == 0 || w.at.end {
+		return 0
+	}
 	n := 0
-	for n < len(dst) && !w.at.end {
-		slots, next := w.set.chunk(w.at)
-		for len(slots) > 0 && slots[len(slots)-1].key > w.last {
-			slots = slots[:len(slots)-1]
+	slots, next := w.chunk(w.at)
+	for {
+		// The next chunk is looked up before this one is gone through, to be on
+		// its way from memory meanwhile.
+		var ahead []slot[Member[V]]
+		beyond := next
+		if !next.end {
+			ahead, beyond = w.chunk(next)
 		}
 		for i, x := range slots {
 			if n == len(dst) {
@@ -157,9 +164,22 @@ func (w *Walk[V]) Next(dst []*Member[V]) int {
 			}
 		}
 		w.at = next
-		if next.key > w.last {
-			w.at.end = true
+		if next.end || n == len(dst) {
+			return n
 		}
+		slots, next = ahead, beyond
 	}
-	return n
+}
+
+// chunk is the chunk of the set at p, without what is after the last key of the
+// walk's owner.
+func (w *Walk[V]) chunk(p position) ([]slot[Member[V]], position) {
+	slots, next := w.set.chunk(p)
+	for len(slots) > 0 && slots[len(slots)-1].key > w.last {
+		slots = slots[:len(slots)-1]
+	}
+	if next.key > w.last {
+		next.end = true
+	}
+	return slots, next
 }

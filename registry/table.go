@@ -57,10 +57,24 @@ func (t *table[E]) from(key uint64) (slots []slot[E], next uint64) {
 // There must not be two of them, and all those keys must be in one leaf. It finds
 // what from would, in two thirds of the time.
 func (t *table[E]) get(key, loose uint64) *E {
-	if l := t.leafAt(key); l != nil {
-		return l.find(key, loose)
+	l := t.leafAt(key)
+	if l == nil || l.count == 0 {
+		return nil
 	}
-	return nil
+	i := l.guess(key)
+	x := l.at(i)
+	step := 1
+	if x.key > key {
+		step = -1
+	}
+	for x.key-key > loose {
+		// If it is not there this ends with the leaf, which is near, and rare.
+		if i += step; uint(i) >= uint(l.count) {
+			return nil
+		}
+		x = l.at(i)
+	}
+	return x.e
 }
 
 // has reports whether e, whose key is key, is in the table.

@@ -144,6 +144,8 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	f.add(span{&o.CloseTimeout, 5 * time.Second}.init(), "close-timeout", "`time` for the closing handshake")
 	f.add(span{&c.drainTimeout, 10 * time.Second}.init(), "drain-timeout", "`time` that a shutdown may take")
 
+	f.add(number{&o.DrainRate, 0}.init(), "drain-rate", "`number` of clients that a shutdown closes a second; 0 for as many as -drain-timeout needs, and at least 1000")
+
 	f.group("The process")
 	f.add(number{&o.Pollers, 0}.init(), "pollers", "`number` of event loops, 0 for one per CPU")
 	f.add(number{&o.NodeID, 0}.init(), "node-id", "`number` from 0 to 4095 that differs between servers whose ids meet")

@@ -190,8 +190,8 @@ func TestServesAndShutsDown(t *testing.T) {
 			t.Fatal(err)
 		}
 		var ce websocket.CloseError
-		if _, _, err := drain(testContext(t), c); !asClose(err, &ce) || ce.Code != websocket.StatusGoingAway {
-			t.Errorf("the client saw %v, want 1001", err)
+		if _, _, err := drain(testContext(t), c); !asClose(err, &ce) || ce.Code != 3001 || !strings.Contains(ce.Reason, "reconnect_ms") {
+			t.Errorf("the client saw %v, want 3001", err)
 		}
 		if code := s.exit(); code != 0 {
 			t.Errorf("%v: exit status %d", sig, code)

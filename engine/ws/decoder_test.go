@@ -92,6 +92,7 @@ func TestDecoder(t *testing.T) {
 		{"character across fragments", frame(text, "\xe4\xb8") + frame(0, "\x96\xf0") + frame(fin, "\x9f\x8c\x8d"),
 			[]string{`text "世🌍"`}, nil},
 		{"control frames", frame(ping, "") + frame(ping, "p") + frame(pong, "q"), []string{`ping ""`, `ping "p"`, `pong "q"`}, nil},
+		{"control frames of two bytes", frame(ping, "12") + frame(ping, "34"), []string{`ping "12"`, `ping "34"`}, nil},
 		{"longest control frame", frame(ping, long[:125]), []string{fmt.Sprintf("ping %q", long[:125])}, nil},
 		{"control frames between fragments", frame(text, "a") + frame(ping, "1") + frame(0, "b") + frame(pong, "2") + frame(ping, "3") + frame(fin, "c"),
 			[]string{`ping "1"`, `pong "2"`, `ping "3"`, `text "abc"`}, nil},
@@ -228,6 +229,8 @@ func TestDecoderMaxMessage(t *testing.T) {
 		{"at the limit", frame(0x81, full), 1, nil},
 		{"each at the limit", frame(0x81, full) + frame(0x81, full), 2, nil},
 		{"fragments at the limit", frame(0x01, full[:5]) + frame(0x80, full[5:]), 1, nil},
+		{"three fragments over", frame(0x01, full[:4]) + frame(0x00, full[:4]) + frame(0x80, full[:4]), 0, ErrTooBig},
+		{"ping longer than the limit", frame(0x89, full+full), 1, nil},
 		{"ping does not count", frame(0x01, full[:5]) + frame(0x89, full) + frame(0x80, full[5:]), 2, nil},
 		{"over", frame(0x81, full+"a"), 0, ErrTooBig},
 		{"fragments over", frame(0x01, full) + frame(0x80, "a"), 0, ErrTooBig},
@@ -261,6 +264,13 @@ func TestDecoderIdle(t *testing.T) {
 		if last := i == len(whole)-1; d.Idle() != last {
 			t.Errorf("after %d of %d bytes: Idle() = %v", i+1, len(whole), d.Idle())
 		}
+	}
+	ping := []byte(frame(0x89, "abc"))
+	if _, err := run(&d, ping[:len(ping)-1]); err != nil || d.Idle() {
+		t.Errorf("inside a ping: %v, Idle() = %v", err, d.Idle())
+	}
+	if _, err := run(&d, ping[len(ping)-1:]); err != nil || !d.Idle() {
+		t.Errorf("after a ping: %v, Idle() = %v", err, d.Idle())
 	}
 	if _, err := run(&d, []byte(frame(0x88, ""))); err != nil || d.Idle() {
 		t.Errorf("after close: %v, Idle() = %v", err, d.Idle())

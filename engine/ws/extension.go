@@ -59,7 +59,7 @@ func NegotiateDeflate(offers iter.Seq[string], cfg DeflateConfig) (params Deflat
 func parseDeflateOffer(offer string) (serverBits int, ok bool) {
 	var seen [4]bool
 	first := true
-	for part := range split(offer, ';') {
+	for part := range elements(offer, ';') {
 		if first {
 			if part != deflateName {
 				return 0, false

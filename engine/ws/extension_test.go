@@ -43,6 +43,10 @@ func TestNegotiateDeflate(t *testing.T) {
 	f(plain, false, "permessage-deflate; server_max_window_bits=10, permessage-deflate")
 	f(plain, false, `foo; a="x, permessage-deflate; server_max_window_bits=15", permessage-deflate`)
 
+	// What is inside a quoted string is not an offer.
+	f("", false, `foo; a="x, permessage-deflate, y"`)
+	f("", false, `foo; a="\", permessage-deflate, \""`)
+
 	// A window that cannot be honoured, unless it can.
 	f("", false, "permessage-deflate; server_max_window_bits=10")
 	f("", false, "permessage-deflate; server_max_window_bits=14; client_max_window_bits")

@@ -65,20 +65,9 @@ func trimBlank(s string) string {
 }
 
 // elements yields the parts of s between separators, without the whitespace
-// around them and without empty ones (RFC 9110 section 5.6.1).
+// around them. A separator inside a quoted string is part of it. An empty element
+// is no element of a list (RFC 9110 section 5.6.1): no caller looks for one.
 func elements(s string, separator byte) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for e := range split(s, separator) {
-			if e != "" && !yield(e) {
-				return
-			}
-		}
-	}
-}
-
-// split yields the parts of s between separators, without the whitespace around
-// them. A separator inside a quoted string is part of it.
-func split(s string, separator byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		start, quoted := 0, false
 		for i := 0; i <= len(s); i++ {

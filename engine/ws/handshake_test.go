@@ -78,6 +78,7 @@ func TestCheckUpgrade(t *testing.T) {
 		{"two keys", get, h{"Sec-WebSocket-Key": {"dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=="}}, 400, "key"},
 		{"key of 15 bytes", get, h{"Sec-WebSocket-Key": {"dGhlIHNhbXBsZSBub25j"}}, 400, "key"},
 		{"key of 17 bytes", get, h{"Sec-WebSocket-Key": {"dGhlIHNhbXBsZSBub25jZWU="}}, 400, "key"},
+		{"key of 19 bytes", get, h{"Sec-WebSocket-Key": {"dGhlIHNhbXBsZSBub25jZWVlZQ=="}}, 400, "key"},
 		{"key not in base64", get, h{"Sec-WebSocket-Key": {"dGhlIHNhbXBsZSBub25j*Q=="}}, 400, "key"},
 		{"key in the URL alphabet", get, h{"Sec-WebSocket-Key": {"dGhlIHNhbXBsZSBub2-_ZQ=="}}, 400, "key"},
 		{"two Origins", get, h{"Origin": {"https://a", "https://b"}}, 400, "origin_count"},

@@ -104,6 +104,7 @@ func TestDecoderDeflateLimit(t *testing.T) {
 	const limit = 100_000
 	full := strings.Repeat("x", limit)
 	noise := string(noise(limit))
+	zNoise := deflateStream(t, noise, false) // longer than the limit
 	tests := []struct {
 		name string
 		in   string
@@ -113,7 +114,8 @@ func TestDecoderDeflateLimit(t *testing.T) {
 		{"over it by one", frame(zText, deflateStream(t, full+"x", false)), ErrTooBig},
 		{"over it by one, with a bad byte there", frame(zText, deflateStream(t, full+"\xff", false)), ErrText},
 		{"over it, with a bad byte later", frame(zText, deflateStream(t, full+"xx\xff", false)), ErrTooBig},
-		{"incompressible at the limit", frame(0xC2, deflateStream(t, noise, false)), nil},
+		{"incompressible at the limit", frame(0xC2, zNoise), nil},
+		{"incompressible in fragments", frame(0x42, zNoise[:1000]) + frame(0x80, zNoise[1000:]), nil},
 		{"incompressible over it", frame(0xC2, deflateStream(t, noise+"x", false)), ErrTooBig},
 		{"header far over it", "\xc2\xff\x00\x00\x00\x00\x00\x10\x00\x00", ErrTooBig},
 	}
@@ -157,7 +159,7 @@ func TestDecoderDeflateBomb(t *testing.T) {
 	}
 	in := AppendMaskedFrame(nil, OpBinary, testKey, bomb.Bytes())
 	in[0] |= rsv1Bit
-	d := Decoder{Deflate: true, MaxMessage: 8 << 20}
+	d := Decoder{Deflate: true, MaxMessage: 5_000_000}
 
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -168,6 +170,9 @@ func TestDecoderDeflateBomb(t *testing.T) {
 	}
 	if got := after.TotalAlloc - before.TotalAlloc; got > 3*uint64(d.MaxMessage) {
 		t.Errorf("allocated %d bytes, limit %d", got, d.MaxMessage)
+	}
+	if int64(cap(d.inflated)) > d.MaxMessage+1 {
+		t.Errorf("a buffer of %d bytes, limit %d", cap(d.inflated), d.MaxMessage)
 	}
 	if d.Reset(); cap(d.inflated) > maxKept {
 		t.Errorf("Reset kept %d bytes", cap(d.inflated))
