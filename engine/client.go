@@ -30,7 +30,8 @@ type Client struct {
 
 	// Owned by whoever reads: the poller, or for a moment the goroutine that
 	// authenticates (see the phases of a handshake).
-	dec *ws.Decoder // nil between messages
+	dec  *ws.Decoder // nil between messages
+	rate inboundRate
 
 	hs atomic.Pointer[handshake] // nil once open
 

@@ -129,7 +129,7 @@ func TestCloseReasons(t *testing.T) {
 	}
 	ends := make(chan ended, 10)
 	e := newEngine(t, Options{
-		MaxMessageBytes: 100,
+		MaxMessageBytes: 100, MaxInboundMessages: 20,
 		OnMessage: func(_ *Client, _ Kind, b []byte) {
 			if string(b) == "panic" {
 				panic("in the handler")
@@ -159,6 +159,11 @@ func TestCloseReasons(t *testing.T) {
 		{"reset", CloseReset, func(p *peer) { p.CloseNow() }, -1, ""},
 		{"too big", CloseTooBig, func(p *peer) { p.Write(testContext(t), websocket.MessageText, make([]byte, 101)) }, 1009, "message too big"},
 		{"protocol", CloseProtocol, func(p *peer) { p.Write(testContext(t), websocket.MessageText, []byte("\xff")) }, 1007, "text is not UTF-8"},
+		{"rate", CloseRate, func(p *peer) {
+			for range 60 { // more than twice the limit: a second may turn in between
+				p.Write(testContext(t), websocket.MessageText, []byte("x"))
+			}
+		}, 1008, "too many messages"},
 		{"panic", ClosePanic, func(p *peer) { p.Write(testContext(t), websocket.MessageText, []byte("panic")) }, 1011, ""},
 	}
 	for _, tt := range tests {

@@ -14,6 +14,7 @@ const (
 	CloseSlowConsumer                        // more unread bytes than MaxQueuedBytes
 	CloseProtocol                            // the peer broke RFC 6455
 	CloseTooBig                              // a message over MaxMessageBytes
+	CloseRate                                // more inbound messages or bytes a second than allowed
 	CloseBackend                             // Engine.Close or Client.Close
 	CloseShutdown                            // the server is shutting down
 	ClosePanic                               // a callback panicked
@@ -40,6 +41,7 @@ var closeReasons = [numCloseReasons]struct {
 	CloseSlowConsumer: {"slow consumer", closeCodeSlow},
 	CloseProtocol:     {"protocol", ws.CloseProtocolError},
 	CloseTooBig:       {"too big", ws.CloseMessageTooBig},
+	CloseRate:         {"inbound rate", ws.ClosePolicyViolation},
 	CloseBackend:      {"backend", closeCodeBackend},
 	CloseShutdown:     {"shutdown", closeCodeDrain},
 	ClosePanic:        {"panic", ws.CloseInternalError},

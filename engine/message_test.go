@@ -219,3 +219,26 @@ func readUntil(r io.Reader, want string) (string, error) {
 	}
 	return b.String(), nil
 }
+
+func TestInboundRate(t *testing.T) {
+	var r inboundRate
+	for range 3 {
+		r.messages()
+	}
+	if got := r.bytes(7, 100); got != 100 || r.messages() != 1 {
+		t.Errorf("a new second begins with %d bytes and %d messages", got, r.n)
+	}
+	if r.bytes(7, 50) != 150 || r.messages() != 2 || r.bytes(8, 1) != 1 {
+		t.Error("counts are not by the second")
+	}
+	ends := make(chan CloseReason, 1)
+	e := newEngine(t, Options{MaxInboundBytes: 10_000, OnClose: func(_ *Client, why CloseReason) { ends <- why }})
+	p := dial(t, e, "system_id=1")
+	p.Write(testContext(t), websocket.MessageText, make([]byte, 30_000))
+	if got := p.closed(); got.Code != 1008 {
+		t.Errorf("30 KB at once: %v", got)
+	}
+	if why := <-ends; why != CloseRate {
+		t.Errorf("closed for %v", why)
+	}
+}

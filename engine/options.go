@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"runtime"
 	"strings"
@@ -52,6 +53,11 @@ type Options struct {
 	// MaxMessageBytes bounds a message from a client, over all its fragments; a
 	// longer one closes with 1009. Default 64 KiB.
 	MaxMessageBytes int64
+	// MaxInboundMessages and MaxInboundBytes bound what one client may send in a
+	// second; over either it is closed with 1008. Bytes are the socket's. Default: no
+	// bound.
+	MaxInboundMessages int
+	MaxInboundBytes    int
 	// MaxQueuedBytes bounds what waits for one client that does not read; over it
 	// SlowPolicy decides. One message that is longer may wait alone. What the kernel
 	// holds does not count. Default 64 KiB.
@@ -122,6 +128,8 @@ func (o Options) withDefaults() (Options, error) {
 	o.AuthTimeout = cmp.Or(o.AuthTimeout, 5*time.Second)
 	o.MaxAuthenticating = cmp.Or(o.MaxAuthenticating, 64)
 	o.MaxMessageBytes = cmp.Or(o.MaxMessageBytes, 64<<10)
+	o.MaxInboundMessages = cmp.Or(o.MaxInboundMessages, math.MaxInt32)
+	o.MaxInboundBytes = cmp.Or(o.MaxInboundBytes, math.MaxInt32)
 	o.MaxQueuedBytes = cmp.Or(o.MaxQueuedBytes, 64<<10)
 	o.MaxQueuedTotal = cmp.Or(o.MaxQueuedTotal, 512<<20)
 	o.MaxGroups = cmp.Or(o.MaxGroups, 64)
@@ -163,6 +171,8 @@ func (o Options) withDefaults() (Options, error) {
 		{"MaxAuthenticating", int64(o.MaxAuthenticating), 1, 1 << 16},
 		{"DrainRate", int64(o.DrainRate), 0, 1 << 31},
 		{"MaxMessageBytes", o.MaxMessageBytes, 1, 1 << 30},
+		{"MaxInboundMessages", int64(o.MaxInboundMessages), 1, math.MaxInt32},
+		{"MaxInboundBytes", int64(o.MaxInboundBytes), 1, math.MaxInt32},
 		{"MaxQueuedBytes", int64(o.MaxQueuedBytes), 1 << 10, 1 << 30},
 		{"SlowPolicy", int64(o.SlowPolicy), int64(CloseSlow), int64(DropNew)},
 		{"MaxQueuedTotal", o.MaxQueuedTotal, 1 << 20, 1 << 50},

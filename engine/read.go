@@ -28,7 +28,11 @@ func onData(nc *nbio.Conn, b []byte) {
 	if hs := c.hs.Load(); hs != nil && c.handshakeData(hs, b) {
 		return
 	}
-	c.lastSeen.Store(c.loop.e.tickNow())
+	now := c.loop.e.tickNow()
+	c.lastSeen.Store(now)
+	if c.rate.bytes(now, len(b)) > c.loop.e.opts.MaxInboundBytes {
+		c.tooFast()
+	}
 	c.read(b)
 }
 
@@ -67,6 +71,9 @@ func (c *Client) read(b []byte) {
 func (c *Client) message(op ws.Opcode, payload []byte) {
 	c.msgsIn.Add(1)
 	c.loop.msgsIn.Add(1)
+	if c.rate.messages() > c.loop.e.opts.MaxInboundMessages {
+		c.tooFast()
+	}
 	handle := c.loop.e.opts.OnMessage
 	if handle == nil || c.closing() {
 		return
@@ -76,6 +83,30 @@ func (c *Client) message(op ws.Opcode, payload []byte) {
 		kind = Binary
 	}
 	c.guard("OnMessage", func() { handle(c, kind, payload) })
+}
+
+// An inboundRate counts what came within the current second of the coarse clock.
+// Counting by whole seconds costs 12 bytes a client, and lets through at most
+// twice the limit across the turn of a second.
+type inboundRate struct{ second, n, size uint32 }
+
+// bytes counts n bytes and returns how many came in this second.
+func (r *inboundRate) bytes(now uint32, n int) int {
+	if r.second != now {
+		*r = inboundRate{second: now}
+	}
+	r.size += uint32(n)
+	return int(r.size)
+}
+
+// messages counts a message of the bytes counted last.
+func (r *inboundRate) messages() int {
+	r.n++
+	return int(r.n)
+}
+
+func (c *Client) tooFast() {
+	c.end(CloseRate, closeReasons[CloseRate].code, "too many messages")
 }
 
 func (c *Client) closing() bool {

@@ -129,6 +129,8 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 
 	f.group("Limits")
 	f.add(number{&o.MaxConnections, 0}.init(), "max-connections", "`number` of open sockets, 0 for as many as there are descriptors; over it, handshakes are answered 503")
+	f.add(number{&o.MaxInboundMessages, 0}.init(), "max-inbound-rate", "`number` of messages that a client may send in a second, 0 for any")
+	f.add(sizeInt{&o.MaxInboundBytes, 0}.init(), "max-inbound-bytes", "bytes that a client may send in a second, a `size`, 0 for any")
 	f.add(sizeInt{&o.MaxQueuedBytes, 64 << 10}.init(), "max-queue", "what may wait for one client that does not read, a `size`")
 	f.add(oneOf{&policy, []string{"close", "drop-oldest", "drop-new"}}, "slow-policy", "what a full queue does, `close|drop-oldest|drop-new`")
 	f.add(size{&o.MaxQueuedTotal, 512 << 20}.init(), "max-queue-total", "what may wait for all clients together, a `size`; over it, those that hold most are cut off")

@@ -182,6 +182,10 @@ func (v sizeInt) String() string {
 }
 
 func (v sizeInt) Set(s string) error {
+	if s == "0" && v.def == 0 {
+		*v.p = 0
+		return nil
+	}
 	var n int64
 	if err := (size{p: &n}).Set(s); err != nil {
 		return err
