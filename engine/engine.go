@@ -44,6 +44,7 @@ type Engine struct {
 	conns atomic.Int64  // sockets that nbio has
 	clock atomic.Uint32 // the tick; see tickNow
 
+	tight   atomic.Bool  // no memory for more clients
 	queued  atomic.Int64 // bytes that wait for clients; see backlog
 	backlog backlog
 
@@ -129,6 +130,7 @@ func (e *Engine) tickClock() {
 		select {
 		case <-t.C:
 			e.clock.Store(uint32(time.Since(e.started) / tick))
+			e.watchMemory()
 		case <-e.ctx.Done():
 			return
 		}

@@ -34,6 +34,9 @@ type Options struct {
 	// MaxConnections bounds open sockets, those in the handshake included; over it
 	// a handshake is answered 503. Default: no bound but the process's descriptors.
 	MaxConnections int
+	// MemoryLimit is what the process should stay under, in bytes; set GOMEMLIMIT to
+	// the same. While Go has 90 % of it, handshakes are answered 503. Default: none.
+	MemoryLimit int64
 	// HandshakeTimeout bounds the time from accept to the end of the request head.
 	// Default 10s, at least 1s; whole seconds, as all timeouts here.
 	HandshakeTimeout time.Duration
@@ -167,6 +170,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"Pollers", int64(o.Pollers), 1, maxPollers},
 		{"NodeID", int64(o.NodeID), 0, MaxNodeID},
 		{"MaxConnections", int64(o.MaxConnections), 0, 1 << 31},
+		{"MemoryLimit", o.MemoryLimit, 0, 1 << 50},
 		{"MaxHandshakeBytes", int64(o.MaxHandshakeBytes), 512, 1 << 20},
 		{"MaxAuthenticating", int64(o.MaxAuthenticating), 1, 1 << 16},
 		{"DrainRate", int64(o.DrainRate), 0, 1 << 31},

@@ -100,6 +100,10 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		c.refuse(errOverloaded, labelMaxConnections)
 		return
 	}
+	if e.tight.Load() {
+		c.refuse(errOverloaded, "memory")
+		return
+	}
 	if !e.originAllowed(&req) {
 		c.refuse(&RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Origin", Detail: "an allowed origin"}, "origin")
 		return

@@ -131,9 +131,10 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	f.add(number{&o.MaxConnections, 0}.init(), "max-connections", "`number` of open sockets, 0 for as many as there are descriptors; over it, handshakes are answered 503")
 	f.add(number{&o.MaxInboundMessages, 0}.init(), "max-inbound-rate", "`number` of messages that a client may send in a second, 0 for any")
 	f.add(sizeInt{&o.MaxInboundBytes, 0}.init(), "max-inbound-bytes", "bytes that a client may send in a second, a `size`, 0 for any")
+	f.add(size{&o.MemoryLimit, availableMemory("/") / 10 * 8}.init(), "memory-limit", "memory to stay under, a `size`; Go's own limit is set to it, and close to it handshakes are answered 503; by default 80 % of what the control group or the machine has")
 	f.add(sizeInt{&o.MaxQueuedBytes, 64 << 10}.init(), "max-queue", "what may wait for one client that does not read, a `size`")
 	f.add(oneOf{&policy, []string{"close", "drop-oldest", "drop-new"}}, "slow-policy", "what a full queue does, `close|drop-oldest|drop-new`")
-	f.add(size{&o.MaxQueuedTotal, 512 << 20}.init(), "max-queue-total", "what may wait for all clients together, a `size`; over it, those that hold most are cut off")
+	f.add(size{&o.MaxQueuedTotal, 0}.init(), "max-queue-total", "what may wait for all clients together, a `size`, by default a quarter of -memory-limit; over it, those that hold most are cut off")
 	f.add(number{&o.MaxGroups, 64}.init(), "max-groups", "`number` of groups of one client")
 	f.add(number{&o.MaxPendingPushes, 1024}.init(), "max-pending", "`number` of pushes to one system that may wait for their turn; over it, they are answered 503")
 	f.add(size{&o.MaxPendingBytes, 64 << 20}.init(), "max-pending-bytes", "what all pushes that wait may hold, a `size`")
@@ -173,6 +174,9 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 		o.Lang = engine.English
 	}
 	o.SlowPolicy = map[string]engine.SlowPolicy{"close": engine.CloseSlow, "drop-oldest": engine.DropOldest, "drop-new": engine.DropNew}[policy]
+	if o.MaxQueuedTotal == 0 && o.MemoryLimit > 0 {
+		o.MaxQueuedTotal = max(o.MemoryLimit/4, 1<<20)
+	}
 	o.AllowOrigins, c.apiKeys = origins, keys
 	if keyFile != "" {
 		b, err := os.ReadFile(keyFile)

@@ -146,7 +146,7 @@ func (v size) String() string {
 			return strconv.FormatInt(*v.p/u.n, 10) + u.suffix
 		}
 	}
-	return "0"
+	return "" // not set
 }
 
 func (v size) Set(s string) error {

@@ -57,6 +57,9 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 	if n := connectionsPossible(descriptors); c.engine.MaxConnections == 0 || c.engine.MaxConnections > n {
 		c.engine.MaxConnections = n
 	}
+	if c.engine.MemoryLimit > 0 {
+		debug.SetMemoryLimit(c.engine.MemoryLimit)
+	}
 	eng, err := engine.New(c.engine)
 	if err != nil {
 		return err
@@ -84,6 +87,7 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 
 	log.Info().Stringer("addr", eng.Addr()).Stringer("api_addr", apiListener.Addr()).
 		Uint64("descriptors", descriptors).Int("max_connections", c.engine.MaxConnections).
+		Int64("memory_limit", c.engine.MemoryLimit).
 		Str("version", versionText()).Msg("serving")
 	greet(stdout, eng.Addr().String(), apiListener.Addr().String(), c)
 

@@ -377,7 +377,9 @@ func TestHelpAndVersion(t *testing.T) {
 	if len(names) < 25 || !strings.Contains(string(help), "(default 127.0.0.1:9991)") || !strings.Contains(string(help), "(default 64KiB)") {
 		t.Errorf("-h has %d flags:\n%s", len(names), help)
 	}
-	out, err := exec.Command(binary, "-version").Output()
+	cmd = exec.Command(binary, "-version")
+	cmd.Env = environ()
+	out, err := cmd.Output()
 	if err != nil || !regexp.MustCompile(`^carillon \S+ go1\.\S+ \w+/\w+\n$`).Match(out) {
 		t.Errorf("-version: %q, %v", out, err)
 	}

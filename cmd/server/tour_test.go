@@ -121,4 +121,4 @@ func needs(t *testing.T, tool string) string {
 	return ""
 }
 
-const requireTools = "CARILLON_REQUIRE_TOOLS"
+const requireTools = "TEST_REQUIRES_TOOLS"
