@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net"
 	"time"
-
-	"github.com/lesismal/nbio"
 )
 
 // listen opens the listener. Go's keep-alive probes are off: the heartbeat finds
@@ -58,7 +56,7 @@ func (e *Engine) add(conn net.Conn) {
 		e.refused.add(labelMaxConnections)
 		return
 	}
-	nc, err := nbio.NBConn(conn) // a duplicate descriptor; conn itself is closed
+	nc, err := toNBIO(conn)
 	if err != nil {
 		_ = conn.Close()
 		e.refused.add("descriptors")

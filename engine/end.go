@@ -154,8 +154,11 @@ func (c *Client) opened() {
 
 // onClosed is called by nbio on one goroutine for all connections.
 func onClosed(nc *nbio.Conn, _ error) {
-	if c, ok := nc.Session().(*Client); ok {
-		c.loop.post(&c.loop.gone, c)
+	switch s := nc.Session().(type) {
+	case *Client:
+		s.loop.post(&s.loop.gone, s)
+	case *probe:
+		s.gone.Done()
 	}
 }
 

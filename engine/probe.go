@@ -7,13 +7,18 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 
 	"github.com/lesismal/nbio"
 )
 
 // A probe is the session of a connection that only shows that its poller runs.
-type probe func()
+type probe struct {
+	once sync.Once
+	read sync.WaitGroup // done when the poller has read from it
+	gone sync.WaitGroup // done when the poller has closed it
+}
 
 // awaitPollers returns once every poller reads. nbio (1.6.12) needs that before
 // Stop: a poller that has not begun yet clears the request to end when it does, and
@@ -22,7 +27,12 @@ type probe func()
 // other.
 func (e *Engine) awaitPollers() error {
 	n := len(e.loops)
-	running := make(chan int, n)
+	var probes []*probe
+	defer func() {
+		for _, p := range probes {
+			p.gone.Wait()
+		}
+	}()
 	probed := map[int]bool{}
 	for tries := 0; len(probed) < n; tries++ {
 		if tries > 16*n+64 {
@@ -33,30 +43,27 @@ func (e *Engine) awaitPollers() error {
 			return fmt.Errorf("engine: socket pair: %w", err)
 		}
 		defer syscall.Close(peer) // which has nbio close the other end
-		i := nc.Hash() % n
-		again := probed[i]
-		probed[i] = true
-		if again { // a pair takes two numbers: move on by one more
-			if odd, err := syscall.Dup(peer); err == nil {
-				defer syscall.Close(odd)
-			}
+		if i := nc.Hash() % n; !probed[i] {
+			probed[i] = true
+		} else if odd, err := syscall.Open("/", syscall.O_RDONLY|syscall.O_CLOEXEC, 0); err == nil {
+			defer syscall.Close(odd) // a pair takes two numbers: move on by one more
 		}
+		p := new(probe)
+		p.read.Add(1)
+		p.gone.Add(1)
 		nc.Lock()
-		nc.SetSession(probe(func() {
-			if !again {
-				running <- i
-			}
-		}))
+		nc.SetSession(p)
 		nc.Unlock()
 		if _, err := e.nb.AddConn(nc); err != nil {
 			return fmt.Errorf("engine: %w", err)
 		}
+		probes = append(probes, p)
 		if _, err := syscall.Write(peer, []byte{0}); err != nil {
 			return fmt.Errorf("engine: %w", err)
 		}
 	}
-	for range n {
-		<-running
+	for _, p := range probes {
+		p.read.Wait()
 	}
 	return nil
 }
@@ -76,10 +83,24 @@ func probePair() (nc *nbio.Conn, peer int, err error) {
 	conn, err := net.FileConn(file)
 	_ = file.Close()
 	if err == nil {
-		nc, err = nbio.NBConn(conn)
+		nc, err = toNBIO(conn)
 	}
 	if err != nil {
 		_ = syscall.Close(fds[1])
 	}
 	return nc, fds[1], err
+}
+
+// toNBIO makes a connection nbio's: a duplicate of its descriptor, while conn itself
+// is closed. nbio leaves the duplicate open in programs that this process starts,
+// where it would keep a connection alive after we have closed it, and have epoll
+// report events under a number that has long been another's.
+func toNBIO(conn net.Conn) (*nbio.Conn, error) {
+	syscall.ForkLock.RLock() // between dup and close-on-exec
+	defer syscall.ForkLock.RUnlock()
+	nc, err := nbio.NBConn(conn)
+	if err == nil {
+		syscall.CloseOnExec(nc.Hash())
+	}
+	return nc, err
 }

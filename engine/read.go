@@ -18,8 +18,8 @@ var decoders = sync.Pool{New: func() any { return new(ws.Decoder) }}
 func onData(nc *nbio.Conn, b []byte) {
 	c, ok := nc.Session().(*Client)
 	if !ok {
-		if p, ok := nc.Session().(probe); ok {
-			p()
+		if p, ok := nc.Session().(*probe); ok {
+			p.once.Do(p.read.Done)
 		}
 		return
 	}

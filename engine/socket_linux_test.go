@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"reflect"
 	"strings"
 	"testing"
@@ -44,4 +45,31 @@ func TestHandedOverIsForgotten(t *testing.T) {
 	}
 	push(t, e, ToClient("1", p.id), "1")
 	p.next()
+}
+
+// A program that the process starts does not inherit the clients' sockets.
+func TestSocketsAreNotInherited(t *testing.T) {
+	e := newEngine(t, Options{})
+	for range 5 {
+		dial(t, e, "system_id=1")
+	}
+	child := exec.Command("sleep", "30")
+	if err := child.Start(); err != nil {
+		t.Skip("no program to start: ", err)
+	}
+	defer func() { child.Process.Kill(); child.Wait() }()
+	eventually(t, "it runs", func() bool { // and not still this program
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", child.Process.Pid))
+		return string(b) == "sleep\n"
+	})
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", child.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", child.Process.Pid, entry.Name()))
+		if strings.HasPrefix(to, "socket:") {
+			t.Errorf("it has descriptor %s, %s", entry.Name(), to)
+		}
+	}
 }

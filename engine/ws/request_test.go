@@ -104,6 +104,7 @@ func TestParseRequest(t *testing.T) {
 		{"NUL in a value", "GET / HTTP/1.1\r\nA: b\x00c\r\n\r\n", "header_value"},
 		{"escape in a value", "GET / HTTP/1.1\r\nA: 12345678\x1b\r\n\r\n", "header_value"},
 		{"delete in a value", "GET / HTTP/1.1\r\nA: 12345678\x7f\r\n\r\n", "header_value"},
+		{"delete inside a long value", "GET / HTTP/1.1\r\nA: 1234\x7f567890123456\r\n\r\n", "header_value"},
 		{"most headers", "GET / HTTP/1.1\r\n" + strings.Repeat("A: b\r\n", MaxHeaders) + "\r\n", ""},
 		{"too many headers", "GET / HTTP/1.1\r\n" + strings.Repeat("A: b\r\n", MaxHeaders+1) + "\r\n", "header_count"},
 	}

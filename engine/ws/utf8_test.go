@@ -34,6 +34,16 @@ func TestUTF8EveryCharacter(t *testing.T) {
 	}
 }
 
+// ASCII that is skipped by the word is still wrong inside a character.
+func TestUTF8WordInsideCharacter(t *testing.T) {
+	for n := range 40 {
+		b := []byte(strings.Repeat("a", n) + "\xe4" + strings.Repeat("a", 40) + "\xb8\x96")
+		if got := utf8Start.next(b); got != utf8Invalid {
+			t.Errorf("%q: state %d", b, got)
+		}
+	}
+}
+
 // firstBad returns the offset of the first byte after which no text can be valid,
 // or len(b), by unicode/utf8's judgement.
 func firstBad(b []byte) int {
