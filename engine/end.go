@@ -19,7 +19,7 @@ import (
 // is done (RFC 6455 section 7.1.1: we send FIN and wait for the peer's, so that
 // no reset destroys a close frame on its way), or until CloseTimeout.
 
-// leaveOpen moves c from open to next. False means that it was not open, and
+// leaveOpenLocked moves c from open to next. False means that it was not open, and
 // nothing was changed. c.mu must be held.
 func (c *Client) leaveOpenLocked(next clientState, why CloseReason) bool {
 	if c.state != stateOpen {
@@ -30,8 +30,8 @@ func (c *Client) leaveOpenLocked(next clientState, why CloseReason) bool {
 	return true
 }
 
-// forget takes a client that has just left stateOpen out of the registry. c.mu
-// must not be held by others for long: readers skip the client from now on.
+// forget takes a client that has just left stateOpen out of the registry, where
+// readers pass over it from now on, and has the housekeeper call OnClose.
 func (c *Client) forget() {
 	c.loop.e.reg.Leave(&c.member)
 	c.loop.post(&c.loop.ended, c)
@@ -115,7 +115,7 @@ func (c *Client) disconnected() {
 }
 
 // report runs on the housekeeper: it calls OnClose, once, and not before OnOpen
-// has returned (opened calls forget's post again then).
+// has returned: opened posts it again then.
 func (c *Client) report() {
 	c.mu.Lock()
 	due := c.flags&(flagOpened|flagReported) == flagOpened
