@@ -188,6 +188,44 @@ func TestClientIsSeenWhole(t *testing.T) {
 	}
 }
 
+// A member that is found in a group it was just bound to is in the group for
+// itself as well.
+func TestBoundMemberKnowsItsGroup(t *testing.T) {
+	r := New[int](1)
+	var missing atomic.Int64
+	bind := func(more func() bool) {
+		for id := uint64(0); more(); id++ {
+			m := new(Member[int])
+			if err := r.Join(m, id, 0, "s"); err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := r.Bind(m, "g"); err != nil {
+				t.Error(err)
+				return
+			}
+			if id%8 == 7 { // keep the group small, so that it is read often
+				for m := range r.Group("s", "g").Members(Cursor{}) {
+					r.Leave(m)
+				}
+			}
+		}
+	}
+	read := func(more func() bool) {
+		for more() {
+			for m := range r.Group("s", "g").Members(Cursor{}) {
+				if !m.InGroup("g") && m.Live() {
+					missing.Add(1)
+				}
+			}
+		}
+	}
+	together(busy/3, []func(func() bool){bind}, []func(func() bool){read, read})
+	if n := missing.Load(); n != 0 {
+		t.Errorf("%d times a member in the group was not in it for itself", n)
+	}
+}
+
 // Calls for one member at the same time are one after the other: one Join and
 // one Leave succeed, and nothing is left.
 func TestCallsForOneMember(t *testing.T) {

@@ -3,8 +3,8 @@ package registry
 import "sync/atomic"
 
 // maxDepth bounds a directory to 2^maxDepth pointers, 32 MiB. Hashed keys reach
-// it beyond 80 million entries in one table; keys that are alike in more bits
-// than this share a leaf, whatever its size.
+// it at some tens of millions of entries in one table; keys that are alike in
+// this many bits share a leaf, whatever its size.
 const maxDepth = 22
 
 // A directory leads from the top depth bits of a key to its leaf. A leaf whose
@@ -45,28 +45,28 @@ func (d *directory[E]) put(key uint64, l *leaf[E]) {
 	}
 }
 
-// resized returns a directory of the given depth with the leaves of d. If that
-// is less than d.depth, no leaf may be deeper.
+// resized returns a directory of the given depth with the leaves of d, none of
+// which may be deeper. The caller sets full: to look at every leaf here would
+// take several times as long, and writers wait.
 func (d *directory[E]) resized(depth uint8) *directory[E] {
 	r := newDirectory[E](depth)
 	for i := range r.entries {
-		key := uint64(i) << (64 - depth)
-		l := d.at(key)
-		r.entries[i].Store(l)
-		if l.depth == depth {
-			r.full++
-		}
+		r.entries[i].Store(d.at(uint64(i) << (64 - depth)))
 	}
 	return r
 }
 
-// deepest returns the largest depth of any leaf in d.
-func (d *directory[E]) deepest() uint8 {
-	var most uint8
+// deepest returns the largest depth of any leaf in d, and how many leaves have it.
+func (d *directory[E]) deepest() (depth uint8, leaves int) {
 	for i := 0; i < len(d.entries); {
 		l := d.entries[i].Load()
-		most = max(most, l.depth)
+		switch {
+		case l.depth > depth:
+			depth, leaves = l.depth, 1
+		case l.depth == depth:
+			leaves++
+		}
 		i += 1 << (d.depth - l.depth)
 	}
-	return most
+	return depth, leaves
 }

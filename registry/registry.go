@@ -118,8 +118,8 @@ func (r *Registry[V]) Leave(m *Member[V]) bool {
 	defer mu.Unlock()
 	m.state.Store(gone)
 	r.count(m, -1)
-	// The system comes last: that the system of every group is in the index is
-	// something that enter may rely on.
+	// The system comes last, as it came first in Join: a group that is in the
+	// index has its system there too.
 	for c := m.groups.Load(); c != nil; c = c.before {
 		r.exit(m, c.group)
 	}

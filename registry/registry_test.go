@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // check returns what is wrong with the structure of any table of r.
@@ -236,6 +237,22 @@ func TestJoinErrors(t *testing.T) {
 	}
 	if got := r.Group("s", "g").Len(); got != 1 {
 		t.Errorf("group has %d members, want 1", got)
+	}
+}
+
+// What there are millions of stays in its size class.
+func TestSizes(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("sizes are those of 64 bits")
+	}
+	if n := unsafe.Sizeof(Member[*int]{}); n > 48 {
+		t.Errorf("a member with a pointer takes %d bytes, want at most 48", n)
+	}
+	if n := unsafe.Sizeof(list[*int]{}); n > 48 {
+		t.Errorf("a system or group takes %d bytes, want at most 48", n)
+	}
+	if n := unsafe.Sizeof(membership[*int]{}); n != 16 {
+		t.Errorf("a membership takes %d bytes, want 16", n)
 	}
 }
 

@@ -179,6 +179,30 @@ func TestPagingWhileOthersChange(t *testing.T) {
 	}
 }
 
+// Members that are joining or have left are in the indexes, but are not seen.
+func TestOnlyLiveMembersAreSeen(t *testing.T) {
+	r := New[int](1)
+	m := new(Member[int])
+	if err := r.Join(m, 1, 0, "s", "g"); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []uint32{joining, gone, live} {
+		m.state.Store(state) // as a reader may find it in the midst of Join and Leave
+		want := 0
+		if state == live {
+			want = 1
+		}
+		if got := r.Lookup(1); (got != nil) != (want == 1) {
+			t.Errorf("state %d: Lookup found %v", state, got)
+		}
+		for name, s := range map[string]Set[int]{"all": r.All(), "system": r.System("s"), "group": r.Group("s", "g")} {
+			if got, walked := len(ids(s)), len(walkIDs(t, s, 1, 8)); got != want || walked != want {
+				t.Errorf("state %d: %s has %d members, and %d for a walk; want %d", state, name, got, walked, want)
+			}
+		}
+	}
+}
+
 func TestEmptySets(t *testing.T) {
 	r := New[int](2)
 	m := new(Member[int])

@@ -5,15 +5,20 @@ import (
 	"sync/atomic"
 )
 
-// mergeSlots is how many slots two neighbouring leaves may have together to be
-// merged. It is half of what splits a leaf, so that one member who comes and
-// goes does not split and merge the same leaf again and again.
-const mergeSlots = (maxSlots + 1) / 2
+// A leaf that is left with fewSlots or less is merged with its neighbour if they
+// have mergeSlots or less together. That is half of what splits a leaf, so that a
+// member who comes and goes does not split and merge the same one again and
+// again. A leaf with more does not look at its neighbour, which would have to be
+// fetched from memory.
+const (
+	mergeSlots = (maxSlots + 1) / 2
+	fewSlots   = mergeSlots / 2
+)
 
 // A table is a set of entries ordered by a 64-bit key: an extendible hash table
 // on the top bits of the key. The zero table is empty and ready to use.
 //
-//	root ─▶ leaf                               up to 31 entries, no directory
+//	root ─▶ leaf                               up to 23 entries, no directory
 //	root ─▶ directory ─┬─ 00 ─▶ leaf, depth 1
 //	                   ├─ 01 ─▶ (the same)
 //	                   ├─ 10 ─▶ leaf, depth 2
@@ -40,9 +45,8 @@ func (t *table[E]) leafAt(key uint64) *leaf[E] {
 
 // from returns, in key order, the entries at or after key that are in the same
 // leaf as key, and the first key beyond that leaf, which is 0 beyond the last.
-// It is the one way to read a table: a lookup looks at the first slots, a walk
-// calls from again with next. Since next is a key and not a place, leaves may be
-// split and merged between the calls, and the walk neither repeats an entry nor
+// A walk calls from again with next. Since that is a key and not a place, leaves
+// may be split and merged between the calls: the walk neither repeats an entry nor
 // misses one that stayed. The slots are immutable and may be kept.
 func (t *table[E]) from(key uint64) (slots []slot[E], next uint64) {
 	l := t.leafAt(key)
@@ -55,7 +59,7 @@ func (t *table[E]) from(key uint64) (slots []slot[E], next uint64) {
 
 // get returns the entry whose key is at least key and at most key+loose, or nil.
 // There must not be two of them, and all those keys must be in one leaf. It finds
-// what from would, in two thirds of the time.
+// what from would, in two thirds of the time: lookups are what there is most of.
 func (t *table[E]) get(key, loose uint64) *E {
 	l := t.leafAt(key)
 	if l == nil || l.count == 0 {
@@ -185,8 +189,8 @@ func (t *table[E]) split(l *leaf[E]) bool {
 
 // merge publishes l, the leaf that holds key in its range, merged with its
 // neighbours for as long as they fit together well.
-func (d *directory[E]) merge(key uint64, l *leaf[E]) *leaf[E] {
-	for l.depth > 0 {
+func (d *directory[E]) merge(key uint64, l *leaf[E]) {
+	for l.depth > 0 && l.count <= fewSlots {
 		bit := uint64(1) << (64 - l.depth)
 		buddy := d.at(key ^ bit)
 		if buddy.depth != l.depth || buddy.count+l.count > mergeSlots {
@@ -202,15 +206,16 @@ func (d *directory[E]) merge(key uint64, l *leaf[E]) *leaf[E] {
 		l = leafOf(l.depth-1, low.slots(), high.slots())
 	}
 	d.put(key, l)
-	return l
 }
 
 // shrink replaces d, in which no leaf is at full depth, by the smallest directory
 // that will do, or by its only leaf.
 func (t *table[E]) shrink(d *directory[E]) {
-	depth := d.deepest()
+	depth, leaves := d.deepest()
 	if depth > 0 {
-		t.root.Store(&d.resized(depth).root)
+		d = d.resized(depth)
+		d.full = leaves
+		t.root.Store(&d.root)
 	} else if l := d.at(0); l.count > 0 {
 		t.root.Store(l)
 	} else {

@@ -48,7 +48,7 @@ func (t *table[E]) check() error {
 			return fmt.Errorf("directory over a single leaf")
 		}
 		buddy := d.at(key ^ 1<<(64-l.depth))
-		if buddy.depth == l.depth && l.count+buddy.count <= mergeSlots {
+		if buddy.depth == l.depth && max(l.count, buddy.count) <= fewSlots {
 			return fmt.Errorf("buddies of depth %d with %d and %d slots were not merged", l.depth, l.count, buddy.count)
 		}
 		if l.depth == d.depth {

@@ -1,0 +1,282 @@
+package registry
+
+import "sync"
+
+// A record is what a server would have one of per connection. It takes up one
+// cache line, so that all structures have the same to fetch.
+type record struct {
+	id uint64 // never 0
+	Member[*record]
+	_ [16]byte
+}
+
+func newRecord(n uint64) *record {
+	c := &record{id: benchID(n)}
+	c.Value = c
+	return c
+}
+
+func newRecords(n int) []*record {
+	records := make([]*record, n)
+	for i := range records {
+		records[i] = newRecord(uint64(i))
+	}
+	return records
+}
+
+// benchID returns the n-th id in the manner of a sonyflake: time, sequence and
+// machine, with some tens of ids in each unit of time.
+func benchID(n uint64) uint64 { return n/40<<22 | n%40<<12 | 5 }
+
+// An indexed is a structure under measurement: one index, from ids to records.
+type indexed interface {
+	put(*record)
+	del(*record)
+	get(id uint64) *record
+	walk() int // visits every record and returns how many there are
+}
+
+// tables is the id index of a registry by itself.
+type tables struct {
+	locks  [shards]lock
+	tables [shards]table[record]
+}
+
+func (x *tables) put(c *record) {
+	hash := mix(c.id)
+	mu := &x.locks[shardOf(hash)]
+	mu.Lock()
+	x.tables[shardOf(hash)].insert(shardKey(hash), c, nil)
+	mu.Unlock()
+}
+
+func (x *tables) del(c *record) {
+	hash := mix(c.id)
+	mu := &x.locks[shardOf(hash)]
+	mu.Lock()
+	x.tables[shardOf(hash)].remove(shardKey(hash), c)
+	mu.Unlock()
+}
+
+func (x *tables) get(id uint64) *record {
+	hash := mix(id)
+	return x.tables[shardOf(hash)].get(shardKey(hash), 0)
+}
+
+func (x *tables) walk() (n int) {
+	for i := range x.tables {
+		for key, more := uint64(0), true; more; more = key != 0 {
+			var slots []slot[record]
+			slots, key = x.tables[i].from(key)
+			for _, s := range slots {
+				if s.e.id != 0 {
+					n++
+				}
+			}
+		}
+	}
+	return n
+}
+
+// lockedMaps is a Go map in shards, each under a lock that readers share.
+type lockedMaps struct {
+	shards [shards]struct {
+		sync.RWMutex
+		m map[uint64]*record
+		_ [32]byte
+	}
+}
+
+func newLockedMaps() *lockedMaps {
+	x := new(lockedMaps)
+	for i := range x.shards {
+		x.shards[i].m = make(map[uint64]*record)
+	}
+	return x
+}
+
+func (x *lockedMaps) put(c *record) {
+	s := &x.shards[shardOf(mix(c.id))]
+	s.Lock()
+	s.m[c.id] = c
+	s.Unlock()
+}
+
+func (x *lockedMaps) del(c *record) {
+	s := &x.shards[shardOf(mix(c.id))]
+	s.Lock()
+	delete(s.m, c.id)
+	s.Unlock()
+}
+
+func (x *lockedMaps) get(id uint64) *record {
+	s := &x.shards[shardOf(mix(id))]
+	s.RLock()
+	c := s.m[id]
+	s.RUnlock()
+	return c
+}
+
+func (x *lockedMaps) walk() (n int) {
+	for i := range x.shards {
+		s := &x.shards[i]
+		s.RLock()
+		for _, c := range s.m {
+			if c.id != 0 {
+				n++
+			}
+		}
+		s.RUnlock()
+	}
+	return n
+}
+
+// syncMap is a sync.Map, whose readers take no lock.
+type syncMap struct{ m sync.Map }
+
+func (x *syncMap) put(c *record) { x.m.Store(c.id, c) }
+func (x *syncMap) del(c *record) { x.m.Delete(c.id) }
+func (x *syncMap) get(id uint64) *record {
+	c, _ := x.m.Load(id)
+	r, _ := c.(*record)
+	return r
+}
+func (x *syncMap) walk() (n int) {
+	x.m.Range(func(_, c any) bool {
+		if c.(*record).id != 0 {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
+// registered is a registry with a single system: two indexes.
+type registered struct{ r *Registry[*record] }
+
+func (x registered) put(c *record) {
+	if err := x.r.Join(&c.Member, c.id, int(c.id>>12)%benchOwners, "system"); err != nil {
+		panic(err)
+	}
+}
+
+func (x registered) del(c *record) {
+	if !x.r.Leave(&c.Member) {
+		panic("not there")
+	}
+}
+
+func (x registered) get(id uint64) *record {
+	if m := x.r.Lookup(id); m != nil {
+		return m.Value
+	}
+	return nil
+}
+
+func (x registered) walk() (n int) {
+	dst := make([]*Member[*record], 256)
+	for owner := range benchOwners {
+		w := x.r.System("system").Walk(owner)
+		for k := w.Next(dst); k > 0; k = w.Next(dst) {
+			n += k // Next has read the state of each
+		}
+	}
+	return n
+}
+
+// both is two indexes of one kind: the clients by id, and those of a system.
+type both struct{ ids, system indexed }
+
+func (x both) put(c *record)         { x.ids.put(c); x.system.put(c) }
+func (x both) del(c *record)         { x.system.del(c); x.ids.del(c) }
+func (x both) get(id uint64) *record { return x.ids.get(id) }
+func (x both) walk() int             { return x.system.walk() }
+
+var benchIndexes = []struct {
+	name    string
+	indexes int
+	make    func() indexed
+}{
+	{"1 index/tables", 1, func() indexed { return new(tables) }},
+	{"1 index/RWMutex+map", 1, func() indexed { return newLockedMaps() }},
+	{"1 index/sync.Map", 1, func() indexed { return new(syncMap) }},
+	{"2 indexes/Registry", 2, func() indexed { return registered{New[*record](benchOwners)} }},
+	{"2 indexes/RWMutex+map", 2, func() indexed { return both{newLockedMaps(), newLockedMaps()} }},
+	{"2 indexes/sync.Map", 2, func() indexed { return both{new(syncMap), new(syncMap)} }},
+}
+
+// A grouped is a structure of groups under measurement.
+type grouped interface {
+	bind(group string, member int)
+	count() int       // groups
+	ofMembers() int64 // bytes that members hold of their own
+}
+
+type registeredGroups struct {
+	r       *Registry[int]
+	members []Member[int]
+	bound   int64
+}
+
+func newRegisteredGroups(members int) grouped {
+	x := &registeredGroups{r: New[int](benchOwners), members: make([]Member[int], members)}
+	for i := range x.members {
+		if err := x.r.Join(&x.members[i], uint64(i), i%benchOwners, "system"); err != nil {
+			panic(err)
+		}
+	}
+	return x
+}
+
+func (x *registeredGroups) bind(group string, member int) {
+	if added, err := x.r.Bind(&x.members[member], group); !added || err != nil {
+		panic("not added")
+	}
+	x.bound++
+}
+
+func (x *registeredGroups) count() int       { return x.r.Groups() }
+func (x *registeredGroups) ofMembers() int64 { return 16 * x.bound }
+
+type mapGroups struct {
+	sync.RWMutex
+	groups  map[string]map[uint64]*record
+	records []*record
+}
+
+func newMapGroups(members int) grouped {
+	return &mapGroups{groups: make(map[string]map[uint64]*record), records: newRecords(members)}
+}
+
+func (x *mapGroups) bind(group string, member int) {
+	x.Lock()
+	defer x.Unlock()
+	if x.groups[group] == nil {
+		x.groups[group] = make(map[uint64]*record)
+	}
+	x.groups[group][x.records[member].id] = x.records[member]
+}
+
+func (x *mapGroups) count() int       { return len(x.groups) }
+func (x *mapGroups) ofMembers() int64 { return 0 }
+
+type syncMapGroups struct {
+	groups  sync.Map
+	records []*record
+}
+
+func newSyncMapGroups(members int) grouped { return &syncMapGroups{records: newRecords(members)} }
+
+func (x *syncMapGroups) bind(group string, member int) {
+	g, ok := x.groups.Load(group)
+	if !ok {
+		g, _ = x.groups.LoadOrStore(group, new(sync.Map))
+	}
+	g.(*sync.Map).Store(x.records[member].id, x.records[member])
+}
+
+func (x *syncMapGroups) count() (n int) {
+	x.groups.Range(func(any, any) bool { n++; return true })
+	return n
+}
+func (x *syncMapGroups) ofMembers() int64 { return 0 }
