@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // maxHTTPConns bounds the connections handed to net/http that are open at once: a
@@ -86,7 +87,15 @@ func (l *httpListener) Accept() (net.Conn, error) {
 // Close implements net.Listener.
 func (l *httpListener) Close() error {
 	l.once.Do(func() { close(l.closed) })
-	return nil
+	for {
+		select {
+		case h := <-l.queue: // nobody will accept it
+			_ = syscall.Close(h.fd)
+			l.open.Add(-1)
+		default:
+			return nil
+		}
+	}
 }
 
 // Addr implements net.Listener.

@@ -155,6 +155,28 @@ func TestBadPushes(t *testing.T) {
 	}
 }
 
+func TestDepth(t *testing.T) {
+	nested := func(n int) string { return strings.Repeat(`{"a":[`, n) + "1" + strings.Repeat("]}", n) }
+	tests := []struct {
+		json string
+		want int
+	}{
+		{"1", 0}, {`"[[["`, 0}, {`"\\"`, 0}, {`"a\"[["`, 0}, {"[]", 1}, {`[{},[]]`, 2}, {`["\\",["]"]]`, 2}, {nested(150), 300},
+	}
+	for _, tt := range tests {
+		if got := depth([]byte(tt.json)); got != tt.want || !validJSON([]byte(tt.json)) {
+			t.Errorf("depth(%.30s) = %d, want %d, and valid", tt.json, got, tt.want)
+		}
+	}
+	if validJSON([]byte(nested(151))) {
+		t.Error("302 deep is valid")
+	}
+	// What may be long must not be slow: a megabyte, shallow and with many brackets.
+	if n := testing.AllocsPerRun(1, func() { validJSON([]byte("[" + strings.Repeat("[],", 300_000) + "[]]")) }); n > 20 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func TestPushToClientsReportsEach(t *testing.T) {
 	e := newEngine(t, Options{})
 	a, b, x := dial(t, e, "system_id=1"), dial(t, e, "system_id=1"), dial(t, e, "system_id=2")
