@@ -33,7 +33,7 @@ func (e *Engine) drain(ctx context.Context) error {
 	}
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
-	for e.conns.Load() > 0 {
+	for e.open.Load() > 0 { // handshakes under way are not worth the wait
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
@@ -77,6 +77,7 @@ func (e *Engine) closeAll(ctx context.Context, rate float64) error {
 }
 
 func (c *Client) endForShutdown(reconnect time.Duration) {
+	reconnect += time.Millisecond - 1 // rounded up: nobody comes back early
 	c.end(CloseShutdown, closeReasons[CloseShutdown].code,
 		fmt.Sprintf(`{"reconnect_ms":%d}`, max(0, reconnect.Milliseconds())))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -71,6 +72,26 @@ func TestDrainRateHasADefault(t *testing.T) {
 	defer cancel()
 	if got := e.drainRate(short); got < 5000 {
 		t.Errorf("%v a second do not end within 4 ms", got)
+	}
+}
+
+// Connections that never finish their handshake, as browsers open them ahead of
+// need, are not waited for.
+func TestDrainPassesOverHandshakes(t *testing.T) {
+	e := newEngine(t, Options{HandshakeTimeout: time.Hour})
+	p := dial(t, e, "system_id=1")
+	silent, half := rawConn(t, e, ""), rawConn(t, e, "GET /ws HTTP/1.1\r\n")
+	eventually(t, "all are accepted", func() bool { return e.conns.Load() == 3 })
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	go p.closed()
+	if err := e.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v, as if the handshakes were waited for", err)
+	}
+	for _, conn := range []net.Conn{silent, half} {
+		if n, _ := conn.Read(make([]byte, 1)); n != 0 {
+			t.Error("a handshake got an answer")
+		}
 	}
 }
 

@@ -104,6 +104,9 @@ func (c *Client) disconnected() {
 	c.loop.wheel.Retire(c)
 	c.mu.Lock()
 	wasOpen := c.leaveOpenLocked(stateClosed, CloseReset)
+	if c.member.ID() != 0 { // it was a client at some time
+		c.loop.e.open.Add(-1)
+	}
 	c.state = stateClosed
 	c.dropQueueLocked()
 	c.loop.e.queued.Add(-c.unsent.Swap(0)) // nbio writes no more

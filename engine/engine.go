@@ -42,6 +42,7 @@ type Engine struct {
 
 	phase atomic.Uint32 // phaseNew and so on
 	conns atomic.Int64  // sockets that nbio has
+	open  atomic.Int64  // those of them that are or were an open client's
 	clock atomic.Uint32 // the tick; see tickNow
 
 	tight   atomic.Bool  // no memory for more clients

@@ -236,6 +236,7 @@ func (c *Client) open(h *Handshake, id Identity) error {
 		return fmt.Errorf("engine: %w", err)
 	}
 	c.state = stateOpen
+	e.open.Add(1)
 	sent := c.writeBytesLocked(e.appendWelcome(nil, c, &h.req))
 	c.mu.Unlock()
 

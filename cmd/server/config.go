@@ -26,6 +26,7 @@ type config struct {
 	drainTimeout time.Duration
 	logLevel     zerolog.Level
 	version      bool
+	unknownEnv   []string // variables that no flag has
 }
 
 // A group is a heading of -h and the flags under it.
@@ -55,8 +56,10 @@ func envName(flagName string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(flagName, "-", "_"))
 }
 
-// fromEnv sets the flags that the command line did not.
-func (f *flagSet) fromEnv(environ []string) error {
+// fromEnv sets the flags that the command line did not. Variables that it does not
+// know are returned, not refused: an orchestrator may make some of its own after a
+// service's name, such as CARILLON_PORT.
+func (f *flagSet) fromEnv(environ []string) (unknown []string, err error) {
 	given := map[string]bool{}
 	f.Visit(func(fl *flag.Flag) { given[envName(fl.Name)] = true })
 	known := map[string]*flag.Flag{}
@@ -67,17 +70,18 @@ func (f *flagSet) fromEnv(environ []string) error {
 			continue
 		}
 		fl := known[name]
-		if fl == nil { // a misspelt limit must not pass for a set one
-			return fmt.Errorf("unknown variable %s in the environment", name)
+		if fl == nil {
+			unknown = append(unknown, name)
+			continue
 		}
 		if given[name] {
 			continue
 		}
 		if err := fl.Value.Set(value); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return unknown, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return nil
+	return unknown, nil
 }
 
 func (f *flagSet) help(w io.Writer) {
@@ -164,11 +168,12 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	case f.NArg() > 0:
 		return c, fmt.Errorf("unexpected argument %q; flags begin with -", f.Arg(0))
 	}
-	if err := f.fromEnv(environ); err != nil {
+	var err error
+	if c.unknownEnv, err = f.fromEnv(environ); err != nil || c.version {
 		return c, err
 	}
-	if c.version {
-		return c, nil
+	if o.Path == "" {
+		return c, errors.New("-path: want a path that begins with /")
 	}
 	if lang == "en" {
 		o.Lang = engine.English

@@ -13,6 +13,8 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,9 +30,12 @@ var version string
 func main() {
 	stop := make(chan os.Signal, 2)
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+	// Whoever reads the logs may go away; the clients must not go with them.
+	signal.Ignore(syscall.SIGPIPE)
 	err := run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, stop)
 	if err != nil && !errors.Is(err, errHelp) {
-		fmt.Fprintln(os.Stderr, "server:", err)
+		// One line, whatever was quoted in the error.
+		fmt.Fprintln(os.Stderr, "server:", strings.Join(strings.Fields(err.Error()), " "))
 		os.Exit(1)
 	}
 }
@@ -47,6 +52,12 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 		return nil
 	}
 	log := newLogger(stderr).Level(c.logLevel)
+	for _, name := range c.unknownEnv {
+		log.Warn().Str("variable", name).Msg("no flag has this variable: a misspelling?")
+	}
+	if c.insecure {
+		log.Warn().Msg("-insecure: without an API key, everyone who reaches the API can push")
+	}
 	c.engine.Logger = &log
 	c.engine.ServeHTTP = c.apiAddr == ""
 	c.engine.OnMessage, c.engine.NoWelcome = onMessage(c.onMessage)
@@ -89,7 +100,7 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 		Uint64("descriptors", descriptors).Int("max_connections", c.engine.MaxConnections).
 		Int64("memory_limit", c.engine.MemoryLimit).
 		Str("version", versionText()).Msg("serving")
-	greet(stdout, eng.Addr().String(), apiListener.Addr().String(), c)
+	greet(stdout, reachable(eng.Addr()), reachable(apiListener.Addr()), c)
 
 	select {
 	case sig := <-stop:
@@ -125,6 +136,14 @@ func greet(w io.Writer, addr, apiAddr string, c config) {
 	}
 	fmt.Fprintf(w, "connect: ws://%s%s?system_id=123\n", addr, c.engine.Path)
 	fmt.Fprintf(w, "push:    curl%s http://%s/push_to_system -d system_id=123 -d data=hello\n", key, apiAddr)
+}
+
+// reachable is an address to connect to: what listens everywhere is also here.
+func reachable(a net.Addr) string {
+	if t, ok := a.(*net.TCPAddr); ok && t.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(t.Port))
+	}
+	return a.String()
 }
 
 // newLogger writes JSON, and lines for people when w is a terminal.

@@ -302,7 +302,10 @@ func TestAPIKeyAndOwnListener(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
-	s := startEnv(t, []string{"CARILLON_LANG=en", "CARILLON_PATH=/socket", "CARILLON_LOG_LEVEL=debug"}, "-path", "/ws")
+	s := startEnv(t, []string{"CARILLON_LANG=en", "CARILLON_PATH=/socket", "CARILLON_LOG_LEVEL=debug", "CARILLON_MAX_QUEU=1KiB"}, "-path", "/ws")
+	if !strings.Contains(s.logs.String(), `"level":"warn","variable":"CARILLON_MAX_QUEU"`) {
+		t.Errorf("no warning of a variable that no flag has: %s", s.logs)
+	}
 	s.dial("system_id=1") // the flag beats the variable
 	if _, body := s.post("/push_to_all", url.Values{"data": {"x"}}); !strings.Contains(body, "message sent") {
 		t.Errorf("CARILLON_LANG has no effect: %s", body)
@@ -342,7 +345,8 @@ func TestBadStarts(t *testing.T) {
 		{"no such file", nil, []string{"-api-key-file", "/nonexistent"}, "/nonexistent"},
 		{"empty file", nil, []string{"-api-key-file", empty}, "no key"},
 		{"bad variable", []string{"CARILLON_MAX_QUEUE=x"}, nil, "CARILLON_MAX_QUEUE"},
-		{"unknown variable", []string{"CARILLON_MAX_QUEU=64KiB"}, nil, "CARILLON_MAX_QUEU"},
+		{"empty path", nil, []string{"-path", ""}, "-path"},
+		{"two lines", nil, []string{"-addr", "a\nb"}, "-addr"},
 	}
 	for _, tt := range tests {
 		var stdout, stderr bytes.Buffer
@@ -355,6 +359,9 @@ func TestBadStarts(t *testing.T) {
 		}
 	}
 	s := start(t, "-addr", "0.0.0.0:0", "-insecure") // the last -addr counts
+	if !strings.HasPrefix(s.addr, "127.0.0.1:") {
+		t.Errorf("says to connect to %s", s.addr)
+	}
 	if !strings.Contains(s.get("/healthz"), "ok") {
 		t.Error("-insecure does not serve")
 	}
@@ -406,5 +413,36 @@ func TestHeartbeatFlags(t *testing.T) {
 	time.Sleep(3 * time.Second)
 	if got := s.get("/clients?system_id=1"); !strings.Contains(got, `"total":1`) {
 		t.Errorf("%s: want the one that answers", got)
+	}
+}
+
+// Whoever reads the logs goes away; the clients stay.
+func TestLogReaderGoesAway(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "-addr", "127.0.0.1:0", "-log-level", "debug")
+	cmd.Env, cmd.Stderr = environ(), w
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	lines := bufio.NewScanner(stdout)
+	lines.Scan()
+	lines.Scan()
+	api := regexp.MustCompile(`http://([^/]+)/`).FindStringSubmatch(lines.Text())[1]
+	w.Close()
+	r.Close()
+	for range 5 { // each is logged
+		resp, err := http.Get("http://" + api + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
 	}
 }
