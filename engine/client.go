@@ -133,5 +133,5 @@ func (c *Client) Stats() ClientStats {
 // of every list when Close returns; messages that wait for it are sent first. It
 // reports whether this call was the one that closed it.
 func (c *Client) Close(text string) bool {
-	return c.end(CloseBackend, closeReasons[CloseBackend].code, text)
+	return c.end(CloseBackend, text)
 }

@@ -78,6 +78,5 @@ func (e *Engine) closeAll(ctx context.Context, rate float64) error {
 
 func (c *Client) endForShutdown(reconnect time.Duration) {
 	reconnect += time.Millisecond - 1 // rounded up: nobody comes back early
-	c.end(CloseShutdown, closeReasons[CloseShutdown].code,
-		fmt.Sprintf(`{"reconnect_ms":%d}`, max(0, reconnect.Milliseconds())))
+	c.end(CloseShutdown, fmt.Sprintf(`{"reconnect_ms":%d}`, max(0, reconnect.Milliseconds())))
 }

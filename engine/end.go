@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"runtime/debug"
 
 	"github.com/lesismal/nbio"
 
@@ -37,9 +38,14 @@ func (c *Client) forget() {
 	c.loop.post(&c.loop.ended, c)
 }
 
-// end closes an open client with a close frame. It reports whether this call was
-// the one that ended it. It does not block.
-func (c *Client) end(why CloseReason, code ws.CloseCode, text string) bool {
+// end closes an open client with a close frame of the reason's code. It reports
+// whether this call was the one that ended it. It does not block.
+func (c *Client) end(why CloseReason, text string) bool {
+	return c.endWithCode(why, closeReasons[why].code, text)
+}
+
+// endWithCode is end where the reason does not decide the code.
+func (c *Client) endWithCode(why CloseReason, code ws.CloseCode, text string) bool {
 	closing := ws.AppendClose(make([]byte, 0, 2+ws.MaxControlPayload), code, text)
 	c.mu.Lock()
 	if !c.leaveOpenLocked(stateClosing, why) {
@@ -171,7 +177,7 @@ func (c *Client) guard(callback string, f func()) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.loop.e.logPanic(c, callback, r)
-			c.end(ClosePanic, closeReasons[ClosePanic].code, "")
+			c.end(ClosePanic, "")
 		}
 	}()
 	f()
@@ -179,5 +185,5 @@ func (c *Client) guard(callback string, f func()) {
 
 func (e *Engine) logPanic(c *Client, callback string, r any) {
 	e.log.Error().Stringer("client", c.ID()).Str("callback", callback).
-		Str("panic", fmt.Sprint(r)).Bytes("stack", stack()).Msg("callback panicked")
+		Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("callback panicked")
 }

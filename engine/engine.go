@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -165,8 +164,8 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	e.fanout.close()
 	err := e.drain(ctx)
 	e.cancel()
-	_ = e.http.Close()
-	e.nb.Stop() // cuts off whoever is left; once only, or it panics
+	e.nb.Stop()        // cuts off whoever is left; once only, or it panics
+	_ = e.http.Close() // after the pollers, who hand connections to it
 	for _, l := range e.loops {
 		l.tasks.close()
 		close(l.quit)
@@ -174,6 +173,3 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	e.wg.Wait()
 	return err
 }
-
-// stack is the calling goroutine's, without the frames of the recovery.
-func stack() []byte { return debug.Stack() }

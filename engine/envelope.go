@@ -50,11 +50,11 @@ func newEnvelope(code Code, m Message, group, id string, l Lang) *frame {
 	b = append(b, `","message_id":"`...)
 	b = append(b, id...)
 	b = append(b, `","group_name":`...)
-	b = appendJSONString(b, group)
+	b = AppendJSONString(b, group)
 	b = append(b, `,"code":`...)
 	b = strconv.AppendInt(b, int64(code), 10)
 	b = append(b, `,"msg":`...)
-	b = appendJSONString(b, code.Text(l))
+	b = AppendJSONString(b, code.Text(l))
 	b = append(b, `,"data":`...)
 	b = appendData(b, m)
 	b = append(b, `,"params":`...)
@@ -70,7 +70,7 @@ func newEnvelope(code Code, m Message, group, id string, l Lang) *frame {
 func appendData(b []byte, m Message) []byte {
 	switch {
 	case m.Kind == Text:
-		return appendJSONString(b, string(m.Data))
+		return AppendJSONString(b, string(m.Data))
 	case len(m.Data) == 0:
 		return append(b, "null"...)
 	}
@@ -90,10 +90,11 @@ func rawData(m Message) []byte {
 	return m.Data
 }
 
-// appendJSONString appends s, which is UTF-8, as a JSON string. It is our own
-// because fastjson (1.6.10) quotes control characters as Go does, which is not
+// AppendJSONString appends s, which must be UTF-8, as a JSON string. It escapes what
+// JSON demands (RFC 8259 section 7) and no more, so that data looks as it was sent.
+// It is our own because fastjson (1.6.10) quotes control characters as Go does, which is not
 // JSON, and encoding/json allocates and escapes HTML.
-func appendJSONString(b []byte, s string) []byte {
+func AppendJSONString(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')
 	start := 0
@@ -118,15 +119,6 @@ func appendJSONString(b []byte, s string) []byte {
 		}
 	}
 	return append(append(b, s[start:]...), '"')
-}
-
-// size is the length of the frame as c gets it, within a few bytes: it is what
-// waiting for c is charged.
-func (f *frame) size(c *Client) int {
-	if f.tail == nil || c.raw {
-		return len(f.verbatim)
-	}
-	return len(envelopeHead) + len(envelopeID) + len(c.System()) + 32 + len(f.tail)
 }
 
 // A renderer turns frames into the bytes that one client gets, in a buffer of its
@@ -160,7 +152,7 @@ func (r *renderer) build(f *frame, system string, digits int) {
 	const room = 10
 	b := append(r.buf[:0], make([]byte, room)...)
 	b = append(b, envelopeHead...)
-	b = appendJSONString(b, system)
+	b = AppendJSONString(b, system)
 	b = append(b, envelopeID...)
 	at := len(b)
 	b = append(b, "00000000000000000000"[:digits]...)

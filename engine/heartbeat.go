@@ -40,7 +40,7 @@ func (c *Client) heartbeat(now uint32) (next uint32) {
 		c.pinged = now
 		c.writeControl(pingFrame)
 	case beatDead:
-		c.end(CloseHeartbeat, closeReasons[CloseHeartbeat].code, "heartbeat")
+		c.end(CloseHeartbeat, "heartbeat")
 	}
 	return next
 }

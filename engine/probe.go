@@ -90,17 +90,3 @@ func probePair() (nc *nbio.Conn, peer int, err error) {
 	}
 	return nc, fds[1], err
 }
-
-// toNBIO makes a connection nbio's: a duplicate of its descriptor, while conn itself
-// is closed. nbio leaves the duplicate open in programs that this process starts,
-// where it would keep a connection alive after we have closed it, and have epoll
-// report events under a number that has long been another's.
-func toNBIO(conn net.Conn) (*nbio.Conn, error) {
-	syscall.ForkLock.RLock() // between dup and close-on-exec
-	defer syscall.ForkLock.RUnlock()
-	nc, err := nbio.NBConn(conn)
-	if err == nil {
-		syscall.CloseOnExec(nc.Hash())
-	}
-	return nc, err
-}

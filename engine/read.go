@@ -106,7 +106,7 @@ func (r *inboundRate) messages() int {
 }
 
 func (c *Client) tooFast() {
-	c.end(CloseRate, closeReasons[CloseRate].code, "too many messages")
+	c.end(CloseRate, "too many messages")
 }
 
 func (c *Client) closing() bool {
@@ -129,7 +129,7 @@ func (c *Client) protocolError(err error) {
 	if p.Code == ws.CloseMessageTooBig {
 		why = CloseTooBig
 	}
-	if !c.end(why, p.Code, p.Reason) {
+	if !c.endWithCode(why, p.Code, p.Reason) {
 		c.peerClosed(ws.CloseNoStatus) // nothing more to wait for
 	}
 }

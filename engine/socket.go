@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"net"
 	"syscall"
 
 	"github.com/lesismal/nbio"
@@ -17,6 +18,20 @@ import (
 // ends the new one. Everybody else shuts the socket down, and the event of that
 // has the poller close it. nbio's own Write closes on an error, therefore
 // writeSocket comes before it.
+
+// toNBIO makes a connection nbio's: a duplicate of its descriptor, while conn itself
+// is closed. nbio leaves the duplicate open in programs that this process starts,
+// where it would keep a connection alive after we have closed it, and have epoll
+// report events under a number that has long been another's.
+func toNBIO(conn net.Conn) (*nbio.Conn, error) {
+	syscall.ForkLock.RLock() // between dup and close-on-exec
+	defer syscall.ForkLock.RUnlock()
+	nc, err := nbio.NBConn(conn)
+	if err == nil {
+		syscall.CloseOnExec(nc.Hash())
+	}
+	return nc, err
+}
 
 // writeSocket writes what the kernel takes. wait says that the rest, or all of b,
 // has to wait for the kernel; otherwise n < len(b) means that the connection is

@@ -325,10 +325,10 @@ func (c *Client) refuse(err error, label string) {
 // appendJSON appends the API's error object.
 func (e *RefuseError) appendJSON(b []byte, l Lang) []byte {
 	b = fmt.Appendf(b, `{"code":%d,"msg":`, e.Code)
-	b = appendJSONString(b, e.Code.Text(l))
+	b = AppendJSONString(b, e.Code.Text(l))
 	b = append(b, `,"field":`...)
-	b = appendJSONString(b, e.Field)
+	b = AppendJSONString(b, e.Field)
 	b = append(b, `,"detail":`...)
-	b = appendJSONString(b, e.Detail)
+	b = AppendJSONString(b, e.Detail)
 	return append(b, '}')
 }

@@ -42,22 +42,11 @@ func (c *Client) queuedLocked() int {
 }
 
 // send sends f, which r renders.
-func (c *Client) send(f *frame, r *renderer) Outcome {
-	c.mu.Lock()
-	if c.state != stateOpen {
-		c.mu.Unlock()
-		return Dropped
-	}
-	if c.out == nil {
-		o := c.writeLocked(r.render(f, c))
-		c.mu.Unlock()
-		return o
-	}
-	return c.enqueueAndUnlock(queued{f: f, size: f.size(c)})
-}
+func (c *Client) send(f *frame, r *renderer) Outcome { return c.deliver(r.render(f, c), f) }
 
-// sendOwn sends a whole frame that is only for c. It does not keep b.
-func (c *Client) sendOwn(b []byte) Outcome {
+// deliver sends b, a whole WebSocket frame, which it does not keep. If it has to
+// wait, what waits is f, which b was rendered from, or a copy of b if f is nil.
+func (c *Client) deliver(b []byte, f *frame) Outcome {
 	c.mu.Lock()
 	if c.state != stateOpen {
 		c.mu.Unlock()
@@ -68,7 +57,11 @@ func (c *Client) sendOwn(b []byte) Outcome {
 		c.mu.Unlock()
 		return o
 	}
-	return c.enqueueAndUnlock(queued{own: slices.Clone(b), size: len(b)})
+	q := queued{f: f, size: len(b)}
+	if f == nil {
+		q.own = slices.Clone(b)
+	}
+	return c.enqueueAndUnlock(q)
 }
 
 // writeLocked writes one whole message while nbio holds nothing.
@@ -144,7 +137,7 @@ func (c *Client) enqueueAndUnlock(q queued) Outcome {
 	if c.queuedLocked()+q.size > e.opts.MaxQueuedBytes && !c.makeRoomLocked(q.size) {
 		c.mu.Unlock()
 		if e.opts.SlowPolicy == CloseSlow {
-			c.end(CloseSlowConsumer, closeReasons[CloseSlowConsumer].code, "slow consumer")
+			c.end(CloseSlowConsumer, "slow consumer")
 		}
 		return Dropped
 	}
@@ -243,7 +236,7 @@ func (c *Client) writeControl(b []byte) {
 	}
 	if c.unsent.Load() > int64(c.loop.e.opts.MaxQueuedBytes) {
 		c.mu.Unlock()
-		c.end(CloseSlowConsumer, closeReasons[CloseSlowConsumer].code, "slow consumer")
+		c.end(CloseSlowConsumer, "slow consumer")
 		return
 	}
 	c.writeBytesLocked(b)
@@ -281,5 +274,5 @@ func (c *Client) Echo(kind Kind, data []byte) Outcome {
 	r := renderers.Get().(*renderer)
 	defer r.release()
 	r.buf = ws.AppendFrame(r.buf[:0], op, data)
-	return c.sendOwn(r.buf)
+	return c.deliver(r.buf, nil)
 }

@@ -16,10 +16,10 @@ func (o object) key(name string) object {
 	if o[len(o)-1] != '{' {
 		o = append(o, ',')
 	}
-	return append(appendString(o, name), ':')
+	return append(engine.AppendJSONString(o, name), ':')
 }
 
-func (o object) str(name, v string) object       { return appendString(o.key(name), v) }
+func (o object) str(name, v string) object       { return engine.AppendJSONString(o.key(name), v) }
 func (o object) raw(name, json string) object    { return append(o.key(name), json...) }
 func (o object) int(name string, n int) object   { return strconv.AppendInt(o.key(name), int64(n), 10) }
 func (o object) bool(name string, v bool) object { return strconv.AppendBool(o.key(name), v) }
@@ -33,7 +33,7 @@ func (o object) strs(name string, vs []string) object {
 		if i > 0 {
 			o = append(o, ',')
 		}
-		o = appendString(o, v)
+		o = engine.AppendJSONString(o, v)
 	}
 	return append(o, ']')
 }
@@ -58,29 +58,4 @@ func (e envelope) appendTo(b []byte, l engine.Lang) object {
 		str("system_id", e.system).str("client_id", e.client).
 		str("message_id", e.message).str("group_name", e.group).
 		int("code", int(e.code)).str("msg", e.code.Text(l)).raw("data", data)
-}
-
-// appendString appends s, which must be UTF-8, as a JSON string. It escapes what
-// JSON demands and no more, HTML's characters neither: an answer's data has to
-// look like the request's.
-func appendString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := range len(s) {
-		switch ch := s[i]; {
-		case ch == '"' || ch == '\\':
-			b = append(b, '\\', ch)
-		case ch == '\n':
-			b = append(b, `\n`...)
-		case ch == '\r':
-			b = append(b, `\r`...)
-		case ch == '\t':
-			b = append(b, `\t`...)
-		case ch < ' ':
-			b = append(b, '\\', 'u', '0', '0', hex[ch>>4], hex[ch&15])
-		default:
-			b = append(b, ch)
-		}
-	}
-	return append(b, '"')
 }

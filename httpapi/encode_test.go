@@ -16,13 +16,13 @@ func TestAppendString(t *testing.T) {
 		"<b>&'\u2028\x7f": "\"<b>&'\u2028\x7f\"",
 		"钟🔔":              `"钟🔔"`,
 	} {
-		got := string(appendString(nil, in))
+		got := string(engine.AppendJSONString(nil, in))
 		if got != want {
-			t.Errorf("appendString(%q) = %s, want %s", in, got, want)
+			t.Errorf("AppendJSONString(%q) = %s, want %s", in, got, want)
 		}
 		var back string
 		if err := json.Unmarshal([]byte(got), &back); err != nil || back != in {
-			t.Errorf("appendString(%q) = %s reads back as %q, %v", in, got, back, err)
+			t.Errorf("AppendJSONString(%q) = %s reads back as %q, %v", in, got, back, err)
 		}
 	}
 }
@@ -41,7 +41,7 @@ func TestObject(t *testing.T) {
 func TestEnvelopeIsTheOriginals(t *testing.T) {
 	e := envelope{
 		system: "123", client: "1552106203776028672", message: "bmn1pgxsyyryy", code: engine.CodeSent,
-		data: string(appendString(nil, `{"hello":"world1"}`)),
+		data: string(engine.AppendJSONString(nil, `{"hello":"world1"}`)),
 	}
 	want := `{"system_id":"123","client_id":"1552106203776028672","message_id":"bmn1pgxsyyryy","group_name":"",` +
 		`"code":10009,"msg":"发送消息体成功","data":"{\"hello\":\"world1\"}"}`

@@ -215,7 +215,7 @@ func (f *fields) message() (m engine.Message, echo string) {
 		if !utf8.ValidString(data) {
 			f.fail(badField("data", "UTF-8"))
 		}
-		m.Kind, m.Data, echo = engine.Text, []byte(data), string(appendString(nil, data))
+		m.Kind, m.Data, echo = engine.Text, []byte(data), string(engine.AppendJSONString(nil, data))
 	}
 	if f.flag("binary") {
 		encoded, ok := f.text("data", false)

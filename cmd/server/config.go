@@ -150,7 +150,6 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	f.add(span{&o.PongTimeout, 60 * time.Second}.init(), "pong-timeout", "`time` of further silence after which it is closed")
 	f.add(span{&o.CloseTimeout, 5 * time.Second}.init(), "close-timeout", "`time` for the closing handshake")
 	f.add(span{&c.drainTimeout, 10 * time.Second}.init(), "drain-timeout", "`time` that a shutdown may take")
-
 	f.add(number{&o.DrainRate, 0}.init(), "drain-rate", "`number` of clients that a shutdown closes a second; 0 for as many as -drain-timeout needs, and at least 1000")
 
 	f.group("The process")
