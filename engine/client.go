@@ -23,6 +23,7 @@ type Client struct {
 	nc     *nbio.Conn
 	user   unique.Handle[string] // zero without a user
 	raw    bool                  // speaks SubprotocolRaw
+	window uint8                 // of the client's inflater, as in ws.NegotiateDeflate; 0: no compression
 
 	timer    wheel.Links[Client] // the loop's wheel's
 	pinged   uint32              // tick of the ping that waits for an answer, or 0; housekeeper only

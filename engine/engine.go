@@ -48,10 +48,11 @@ type Engine struct {
 	queued  atomic.Int64 // bytes that wait for clients; see backlog
 	backlog backlog
 
-	dropped  atomic.Uint64 // messages, by SlowPolicy
-	accepted atomic.Uint64
-	closed   [numCloseReasons]atomic.Uint64
-	refused  reasonCounters
+	dropped    atomic.Uint64 // messages, by SlowPolicy
+	compressed atomic.Uint64 // messages
+	accepted   atomic.Uint64
+	closed     [numCloseReasons]atomic.Uint64
+	refused    reasonCounters
 }
 
 // The phases of an Engine, in their order.

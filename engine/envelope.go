@@ -10,18 +10,23 @@ import (
 	"carillon/engine/ws"
 )
 
-// A frame is one message, encoded once for all its receivers. It is immutable
-// and shared: by the workers that send it and by the queues of slow clients.
+// A frame is one message, encoded once for all its receivers, and compressed once
+// if any of them asked for that. It is immutable and shared: by the workers that
+// send it and by the queues of slow clients.
 //
 // Receivers of the envelope differ in system_id and client_id only, which come
 // first in it; the rest is common. A renderer puts the two together.
 type frame struct {
-	// tail is the envelope from behind the client id's digits to its end. It is nil
-	// if there is no envelope: then everyone gets verbatim.
-	tail []byte
-	// verbatim is a whole WebSocket frame: for clients of SubprotocolRaw, or for all.
-	// Nil if such clients get nothing.
-	verbatim []byte
+	// tail is the envelope from behind the client id's digits to its end, and plain
+	// the template that ends in it. Nil if there is no envelope: then everyone gets
+	// verbatim.
+	tail  []byte
+	plain *ws.Template
+	// verbatim is a whole WebSocket frame, and payload what it carries: for clients of
+	// SubprotocolRaw, or for all. Nil if such clients get nothing.
+	verbatim, payload []byte
+
+	small compressed
 }
 
 const (
@@ -29,19 +34,29 @@ const (
 	envelopeID   = `,"client_id":"`
 )
 
+// size is what the frame holds, in bytes, not counting compressed forms.
+func (f *frame) size() int64 { return int64(len(f.tail) + len(f.verbatim)) }
+
 // newFrame encodes m. group and id are the envelope's group_name and message_id.
 func newFrame(m Message, group, id string, l Lang) *frame {
 	if m.Kind == Binary {
-		return &frame{verbatim: ws.AppendFrame(nil, ws.OpBinary, m.Data)}
+		f := new(frame)
+		f.setVerbatim(ws.OpBinary, m.Data)
+		return f
 	}
 	if m.Code == 0 {
 		m.Code = CodeSent
 	}
 	f := newEnvelope(m.Code, m, group, id, l)
 	if m.Code == CodeSent || m.Code == CodeRead { // raw clients have no use for events
-		f.verbatim = ws.AppendFrame(nil, ws.OpText, rawData(m))
+		f.setVerbatim(ws.OpText, rawData(m))
 	}
 	return f
+}
+
+func (f *frame) setVerbatim(op ws.Opcode, payload []byte) {
+	f.verbatim = ws.AppendFrame(nil, op, payload)
+	f.payload = f.verbatim[len(f.verbatim)-len(payload):]
 }
 
 // newEnvelope encodes the envelope alone, with the given code.
@@ -63,7 +78,8 @@ func newEnvelope(code Code, m Message, group, id string, l Lang) *frame {
 	} else {
 		b = append(b, "null"...)
 	}
-	return &frame{tail: append(b, '}')}
+	b = append(b, '}')
+	return &frame{tail: b, plain: ws.NewTemplate(ws.OpText, nil, b)}
 }
 
 // appendData appends the value of "data".
@@ -125,7 +141,7 @@ func AppendJSONString(b []byte, s string) []byte {
 // own. From one receiver to the next of the same frame it overwrites the digits
 // of the client id and copies nothing else. It belongs to one goroutine.
 type renderer struct {
-	f      *frame
+	t      *ws.Template // what buf was made from
 	system string
 	digits int
 	at     int // where the client id stands in buf
@@ -136,30 +152,26 @@ type renderer struct {
 // until the next call and must not be changed.
 func (r *renderer) render(f *frame, c *Client) []byte {
 	if f.tail == nil || c.raw {
-		return f.verbatim
+		return f.verbatimFor(c)
 	}
+	t := f.envelopeFor(c)
 	var scratch [20]byte
 	id := strconv.AppendUint(scratch[:0], c.member.ID(), 10)
-	if system := c.System(); r.f != f || r.digits != len(id) || r.system != system {
-		r.build(f, system, len(id))
+	if system := c.System(); r.t != t || r.digits != len(id) || r.system != system {
+		r.build(t, system, len(id))
 	}
 	copy(r.buf[r.at:], id)
 	return r.buf
 }
 
-func (r *renderer) build(f *frame, system string, digits int) {
-	// The header's length depends on the payload's: leave room for the longest.
-	const room = 10
-	b := append(r.buf[:0], make([]byte, room)...)
-	b = append(b, envelopeHead...)
-	b = AppendJSONString(b, system)
-	b = append(b, envelopeID...)
-	at := len(b)
-	b = append(b, "00000000000000000000"[:digits]...)
-	b = append(b, f.tail...)
-	skip := room - ws.HeaderLen(len(b)-room)
-	ws.AppendHeader(b[skip:skip], ws.OpText, true, false, len(b)-room)
-	*r = renderer{f: f, system: system, digits: digits, at: at - skip, buf: b[skip:]}
+func (r *renderer) build(t *ws.Template, system string, digits int) {
+	var scratch [256]byte
+	head := append(scratch[:0], envelopeHead...)
+	head = AppendJSONString(head, system)
+	head = append(head, envelopeID...)
+	head = append(head, "00000000000000000000"[:digits]...)
+	b, end := t.Append(r.buf[:0], head)
+	*r = renderer{t: t, system: system, digits: digits, at: end - digits, buf: b}
 }
 
 // maxPooled bounds the scratch buffers that pools keep.

@@ -54,8 +54,14 @@ type Options struct {
 	AllowOrigins []string
 
 	// MaxMessageBytes bounds a message from a client, over all its fragments; a
-	// longer one closes with 1009. Default 64 KiB.
+	// longer one closes with 1009. A compressed one counts inflated. Default 64 KiB.
 	MaxMessageBytes int64
+	// Compress accepts permessage-deflate (RFC 7692) from clients that offer it. It
+	// saves their bandwidth and costs the server's CPU. Default: off.
+	Compress bool
+	// CompressMin is the least size that is worth compressing, of a push's envelope
+	// or of what Echo sends, in bytes. Default 512.
+	CompressMin int
 	// MaxInboundMessages and MaxInboundBytes bound what one client may send in a
 	// second; over either it is closed with 1008. Bytes are the socket's. Default: no
 	// bound.
@@ -131,6 +137,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.AuthTimeout = cmp.Or(o.AuthTimeout, 5*time.Second)
 	o.MaxAuthenticating = cmp.Or(o.MaxAuthenticating, 64)
 	o.MaxMessageBytes = cmp.Or(o.MaxMessageBytes, 64<<10)
+	o.CompressMin = cmp.Or(o.CompressMin, 512)
 	o.MaxInboundMessages = cmp.Or(o.MaxInboundMessages, math.MaxInt32)
 	o.MaxInboundBytes = cmp.Or(o.MaxInboundBytes, math.MaxInt32)
 	o.MaxQueuedBytes = cmp.Or(o.MaxQueuedBytes, 64<<10)
@@ -175,6 +182,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"MaxAuthenticating", int64(o.MaxAuthenticating), 1, 1 << 16},
 		{"DrainRate", int64(o.DrainRate), 0, 1 << 31},
 		{"MaxMessageBytes", o.MaxMessageBytes, 1, 1 << 30},
+		{"CompressMin", int64(o.CompressMin), 1, 1 << 30},
 		{"MaxInboundMessages", int64(o.MaxInboundMessages), 1, math.MaxInt32},
 		{"MaxInboundBytes", int64(o.MaxInboundBytes), 1, math.MaxInt32},
 		{"MaxQueuedBytes", int64(o.MaxQueuedBytes), 1 << 10, 1 << 30},

@@ -258,7 +258,7 @@ func (e *Engine) push(ctx context.Context, t Target, m Message) (*job, Report, e
 		e.pushEach(t, f, &report)
 		return nil, report, nil
 	}
-	j := &job{frame: f, lane: t.system, bytes: int64(len(f.tail) + len(f.verbatim)), done: make(chan struct{})}
+	j := &job{frame: f, lane: t.system, bytes: f.size(), done: make(chan struct{})}
 	switch t.scope {
 	case scopeGroup:
 		j.set = e.reg.Group(t.system, t.group)

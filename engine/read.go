@@ -42,6 +42,7 @@ func (c *Client) read(b []byte) {
 	if c.dec == nil {
 		c.dec = decoders.Get().(*ws.Decoder)
 		c.dec.MaxMessage = c.loop.e.opts.MaxMessageBytes
+		c.dec.Deflate = c.window != 0
 	}
 	for {
 		ev, rest, err := c.dec.Next(b)

@@ -16,6 +16,7 @@ type Stats struct {
 	BytesIn, BytesOut       uint64
 	QueuedBytes             int64                  // wait for clients that do not read
 	Dropped                 uint64                 // messages given up because a client's queue was full
+	Compressed              uint64                 // messages compressed: a push once, whatever its receivers
 	Accepted                uint64                 // clients ever opened
 	Closed                  map[CloseReason]uint64 // clients ever closed; every reason is present
 	Refused                 map[string]uint64      // handshakes that failed, by a short stable reason
@@ -26,7 +27,7 @@ func (e *Engine) Stats() Stats {
 	s := Stats{
 		Started:     e.started,
 		Connections: e.reg.Len(), Systems: e.reg.Systems(), Groups: e.reg.Groups(),
-		QueuedBytes: e.queued.Load(), Dropped: e.dropped.Load(), Accepted: e.accepted.Load(),
+		QueuedBytes: e.queued.Load(), Dropped: e.dropped.Load(), Compressed: e.compressed.Load(), Accepted: e.accepted.Load(),
 		Closed:  make(map[CloseReason]uint64, numCloseReasons),
 		Refused: e.refused.all(),
 	}

@@ -222,6 +222,12 @@ func (c *Client) open(h *Handshake, id Identity) error {
 		return err
 	}
 	c.raw = slices.Contains(h.req.Subprotocols(), SubprotocolRaw)
+	extensions := ""
+	if e.opts.Compress {
+		window := 0
+		window, extensions = ws.NegotiateDeflate(h.req.Values("Sec-WebSocket-Extensions"))
+		c.window = uint8(window)
+	}
 	if id.User != "" {
 		c.user = unique.Make(id.User)
 	}
@@ -237,7 +243,7 @@ func (c *Client) open(h *Handshake, id Identity) error {
 	}
 	c.state = stateOpen
 	e.open.Add(1)
-	sent := c.writeBytesLocked(e.appendWelcome(nil, c, &h.req))
+	sent := c.writeBytesLocked(e.appendWelcome(nil, c, &h.req, extensions))
 	c.mu.Unlock()
 
 	c.startHeartbeat()
@@ -256,12 +262,12 @@ func (c *Client) open(h *Handshake, id Identity) error {
 }
 
 // appendWelcome appends the 101 and, for clients of the envelope, code 0.
-func (e *Engine) appendWelcome(b []byte, c *Client, req *ws.Request) []byte {
+func (e *Engine) appendWelcome(b []byte, c *Client, req *ws.Request, extensions string) []byte {
 	if c.raw {
-		return ws.AppendSwitchingProtocols(b, req.Key(), SubprotocolRaw, "",
+		return ws.AppendSwitchingProtocols(b, req.Key(), SubprotocolRaw, extensions,
 			ws.HeaderField{Name: "Carillon-Client-Id", Value: c.ID().String()})
 	}
-	b = ws.AppendSwitchingProtocols(b, req.Key(), "", "")
+	b = ws.AppendSwitchingProtocols(b, req.Key(), "", extensions)
 	if e.opts.NoWelcome {
 		return b
 	}

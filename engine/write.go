@@ -273,6 +273,6 @@ func (c *Client) Echo(kind Kind, data []byte) Outcome {
 	}
 	r := renderers.Get().(*renderer)
 	defer r.release()
-	r.buf = ws.AppendFrame(r.buf[:0], op, data)
+	r.buf = c.appendFrame(r.buf[:0], op, data)
 	return c.deliver(r.buf, nil)
 }

@@ -37,6 +37,7 @@ func (c *call) stats() error {
 		uint("bytes_out", s.BytesOut).
 		int("queued_bytes", int(s.QueuedBytes)).
 		uint("dropped", s.Dropped).
+		uint("compressed", s.Compressed).
 		uint("accepted", s.Accepted).
 		raw("closed", string(closed.end())).
 		raw("refused", string(refused.end())).

@@ -131,6 +131,9 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	f.add(oneOf{&lang, []string{"zh", "en"}}, "lang", "language of \"msg\", `zh|en`")
 	f.add(size{&o.MaxMessageBytes, 64 << 10}.init(), "max-message", "largest message from a client, a `size` such as 64KiB")
 
+	f.add(yes{&o.Compress}, "compress", "accept permessage-deflate from clients that offer it")
+	f.add(sizeInt{&o.CompressMin, 512}.init(), "compress-min", "least `size` of a message that is compressed")
+
 	f.group("Limits")
 	f.add(number{&o.MaxConnections, 0}.init(), "max-connections", "`number` of open sockets, 0 for as many as there are descriptors; over it, handshakes are answered 503")
 	f.add(number{&o.MaxInboundMessages, 0}.init(), "max-inbound-rate", "`number` of messages that a client may send in a second, 0 for any")

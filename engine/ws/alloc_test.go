@@ -45,7 +45,7 @@ func TestNoAllocation(t *testing.T) {
 	})
 
 	tmpl := NewDeflatedTemplate(OpText, []byte(testPrefix), []byte(testSuffix), MaxWindowBits)
-	f("Template.Append", 0, func() { buf = tmpl.Append(buf[:0], []byte("4611686018427387904")) })
+	f("Template.Append", 0, func() { buf, _ = tmpl.Append(buf[:0], []byte("4611686018427387904")) })
 	f("AppendDeflatedFrame", 0, func() { buf = AppendDeflatedFrame(buf[:0], OpText, payload, MaxWindowBits) })
 	z := AppendDeflatedFrame(nil, OpText, payload, MaxWindowBits)
 	inf := Decoder{Client: true, Deflate: true}

@@ -19,8 +19,8 @@ const minWindowBits = 8
 const syncTail = 4
 
 // AppendDeflated appends the payload of a compressed message (RFC 7692 section
-// 7.2.1), without context takeover. windowBits is the receiver's
-// DeflateParams.ServerMaxWindowBits; anything outside of 8-15 means
+// 7.2.1), without context takeover. windowBits is what
+// NegotiateDeflate returned for the receiver; anything outside of 8-15 means
 // MaxWindowBits. The first frame that carries it has RSV1 set.
 func AppendDeflated(dst, payload []byte, windowBits int) []byte {
 	dst = appendFlushed(dst, payload, windowBits)

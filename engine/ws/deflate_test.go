@@ -114,7 +114,8 @@ func FuzzDeflate(f *testing.F) {
 		cut = int(uint(cut) % uint(len(payload)+1))
 		id := payload[:min(cut, 20)]
 		tmpl := NewDeflatedTemplate(OpBinary, payload[:cut], payload[cut:], bits)
-		ev, _, err = d.Next(tmpl.Append(nil, id))
+		b, _ = tmpl.Append(nil, id)
+		ev, _, err = d.Next(b)
 		want := string(payload[:cut]) + string(id) + string(payload[cut:])
 		if err != nil || string(ev.Payload) != want {
 			t.Fatalf("template: %q, %v, want %q", ev.Payload, err, want)

@@ -6,52 +6,35 @@ import (
 	"strings"
 )
 
-// A DeflateConfig says which offers of permessage-deflate NegotiateDeflate takes.
-// The zero value is meant for a server that compresses a push once for all.
-type DeflateConfig struct {
-	// SmallWindows also takes offers that demand a window under 32 KiB for what
-	// the server sends. Such a receiver needs its own compression, by
-	// AppendDeflated with its window, or messages that are not compressed.
-	SmallWindows bool
-}
-
-// DeflateParams is what was agreed on besides no context takeover in either
-// direction.
-type DeflateParams struct {
-	// ServerMaxWindowBits is the window of the compressor, 8-15.
-	ServerMaxWindowBits int
-}
-
 const (
 	deflateName     = "permessage-deflate"
 	deflateResponse = deflateName + "; server_no_context_takeover; client_no_context_takeover"
 )
 
 // NegotiateDeflate answers the offers in the Sec-WebSocket-Extensions lines of a
-// request (RFC 7692 section 7.1): it takes the first that it can honour. response
-// is the value of the answer's Sec-WebSocket-Extensions; ok is false if there is
-// none to send.
+// request (RFC 7692 section 7.1): it takes the first valid one. response is the
+// value of the answer's Sec-WebSocket-Extensions, and windowBits, 8-15, what
+// AppendDeflated is to be told; they are empty and 0 if there is no such offer.
 //
 // Neither side keeps a compression context between messages, whether the offer
 // says so or not: section 7.1.1 lets a server demand both, and an idle connection
 // then holds no window. client_max_window_bits is taken and needs no answer, for
-// an inflater's window is always the largest. server_max_window_bits under
-// MaxWindowBits is declined unless cfg allows it. An offer that is not valid
+// an inflater's window is always the largest. An offer that is not valid
 // (section 7) is skipped, and so is one for another extension.
-func NegotiateDeflate(offers iter.Seq[string], cfg DeflateConfig) (params DeflateParams, response string, ok bool) {
+func NegotiateDeflate(offers iter.Seq[string]) (windowBits int, response string) {
 	for line := range offers {
 		for offer := range elements(line, ',') {
 			bits, ok := parseDeflateOffer(offer)
 			switch {
 			case !ok:
 			case bits == 0:
-				return DeflateParams{MaxWindowBits}, deflateResponse, true
-			case bits == MaxWindowBits || cfg.SmallWindows:
-				return DeflateParams{bits}, deflateResponse + "; server_max_window_bits=" + strconv.Itoa(bits), true
+				return MaxWindowBits, deflateResponse
+			default:
+				return bits, deflateResponse + "; server_max_window_bits=" + strconv.Itoa(bits)
 			}
 		}
 	}
-	return DeflateParams{}, "", false
+	return 0, ""
 }
 
 // parseDeflateOffer returns the server_max_window_bits of an offer, or 0 if it

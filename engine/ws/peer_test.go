@@ -82,8 +82,8 @@ func (e *echo) serve() error {
 		if err != nil {
 			return err
 		}
-		var extensions string
-		_, extensions, e.deflate = NegotiateDeflate(r.Values("Sec-WebSocket-Extensions"), DeflateConfig{})
+		window, extensions := NegotiateDeflate(r.Values("Sec-WebSocket-Extensions"))
+		e.deflate = window > 0
 		if _, err := e.conn.Write(AppendSwitchingProtocols(nil, r.Key(), "", extensions)); err != nil {
 			return err
 		}

@@ -53,8 +53,9 @@ func (t *Template) payloadLen(n int) int {
 
 // Append appends the unmasked frame for id, which has to be of at most
 // MaxTemplateID bytes: it panics on a longer one. It allocates only what dst
-// lacks; Len tells how much that is.
-func (t *Template) Append(dst, id []byte) []byte {
+// lacks; Len tells how much that is. end is where the id ends: another id of the
+// same length may be written over it.
+func (t *Template) Append(dst, id []byte) (b []byte, end int) {
 	if len(id) > MaxTemplateID {
 		panic("ws: template id too long")
 	}
@@ -64,5 +65,5 @@ func (t *Template) Append(dst, id []byte) []byte {
 		dst = appendStoredLen(dst, len(id))
 	}
 	dst = append(dst, id...)
-	return append(dst, t.suffix...)
+	return append(dst, t.suffix...), len(dst)
 }

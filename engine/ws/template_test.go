@@ -34,7 +34,11 @@ func TestTemplate(t *testing.T) {
 
 func checkTemplate(t *testing.T, name string, tmpl *Template, want, id string) {
 	t.Helper()
-	frame := tmpl.Append([]byte("before"), []byte(id))[len("before"):]
+	frame, end := tmpl.Append([]byte("before"), []byte(id))
+	if got := string(frame[end-len(id) : end]); got != id {
+		t.Errorf("%q ends at %d, where %q does", id, end, got)
+	}
+	frame = frame[len("before"):]
 	if len(frame) != tmpl.Len(len(id)) {
 		t.Errorf("%s: %d bytes, Len(%d) = %d", name, len(frame), len(id), tmpl.Len(len(id)))
 	}
@@ -68,7 +72,8 @@ func TestTemplatePeer(t *testing.T) {
 			if e.deflate {
 				tmpl = NewDeflatedTemplate(OpText, []byte(testPrefix), []byte(testSuffix), 15)
 			}
-			return tmpl.Append(nil, id)
+			b, _ := tmpl.Append(nil, id)
+			return b
 		}
 		_ = withPeer(t, e, mode, func(ctx context.Context, c *websocket.Conn) {
 			for n := 1; n <= 20; n++ {
@@ -96,7 +101,7 @@ func BenchmarkTemplate(b *testing.B) {
 		b.Run(fmt.Sprintf("%s/%dB", name, tmpl.Len(len(id))), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				buf = tmpl.Append(buf[:0], id)
+				buf, _ = tmpl.Append(buf[:0], id)
 			}
 		})
 	}
