@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"time"
+
+	"carillon/engine/ws"
 )
 
 // listen opens the listener. Go's keep-alive probes are off: the heartbeat finds
@@ -56,17 +58,40 @@ func (e *Engine) add(conn net.Conn) {
 		e.refused.add(labelMaxConnections)
 		return
 	}
+	hs := &handshake{proxied: e.trusts(conn.RemoteAddr())}
+	hs.forwarded = hs.proxied
+	counted := false
+	if !hs.proxied {
+		var flood bool
+		hs.over, flood, counted = e.enterAddr(conn.RemoteAddr())
+		// An answer within TLS would cost what the limit is to save.
+		if flood || hs.over != "" && e.tls != nil {
+			e.leaveAddr(conn.RemoteAddr())
+			_ = conn.Close()
+			e.refused.add(hs.over)
+			return
+		}
+	}
 	nc, err := toNBIO(conn)
 	if err != nil {
-		_ = conn.Close()
-		e.refused.add("descriptors")
+		if counted {
+			e.leaveAddr(conn.RemoteAddr())
+		}
+		e.refused.add(labelDescriptors)
+		refuseUnread(conn)
 		return
 	}
 	// nbio puts a connection on the poller of its descriptor's number; a test
 	// holds it to that.
 	l := e.loops[nc.Hash()%len(e.loops)]
 	c := &Client{loop: l, nc: nc}
-	c.hs.Store(new(handshake))
+	c.hs.Store(hs)
+	if counted {
+		c.flags = flagCounted
+	}
+	if !hs.proxied {
+		c.startTLS()
+	}
 	// The lock is what makes the session visible to the poller.
 	nc.Lock()
 	nc.SetSession(c)
@@ -74,18 +99,32 @@ func (e *Engine) add(conn net.Conn) {
 	e.conns.Add(1)
 	l.wheel.Schedule(c, e.tickNow()+ticks(e.opts.HandshakeTimeout)+1)
 	if _, err := e.nb.AddConn(nc); err != nil {
-		e.refused.add("descriptors")
+		e.refused.add(labelDescriptors)
 		e.log.Warn().Err(err).Msg("cannot watch a new connection")
 		l.wheel.Retire(c)
-		e.untrack()
+		e.untrack(c)
 	}
+}
+
+// refuseUnread answers a connection for which there was one descriptor but not the
+// two that taking it needs. It does not wait for the request: what of it has come
+// is read, so that the close does not reset the connection over it.
+func refuseUnread(conn net.Conn) {
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Millisecond))
+	_, _ = conn.Read(make([]byte, 4<<10))
+	_, _ = conn.Write(ws.AppendHTTPError(nil, errOverloaded.Status, "application/json; charset=utf-8",
+		string(errOverloaded.appendJSON(nil, Chinese)), retryAfter))
 }
 
 // refusing is how many sockets over MaxConnections may be open for as long as it
 // takes to read their request and answer it 503. Beyond, they are closed unread.
 const refusing = 256
 
-const labelMaxConnections = "max connections"
+const (
+	labelMaxConnections = "max connections"
+	labelDescriptors    = "descriptors"
+)
 
 func (e *Engine) overLimit(margin int64) bool {
 	n := int64(e.opts.MaxConnections)
@@ -93,4 +132,12 @@ func (e *Engine) overLimit(margin int64) bool {
 }
 
 // untrack is called once for each connection that add has counted.
-func (e *Engine) untrack() { e.conns.Add(-1) }
+func (e *Engine) untrack(c *Client) {
+	e.conns.Add(-1)
+	c.mu.Lock()
+	counted := c.flags&flagCounted != 0
+	c.mu.Unlock()
+	if counted {
+		e.leaveAddr(c.RemoteAddr())
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"net/http"
 	"testing"
 )
 
@@ -131,31 +130,4 @@ func TestShed(t *testing.T) {
 		cut(c.nc)
 	}
 	eventually(t, "all memory is given back", func() bool { return e.Stats().QueuedBytes == 0 && e.backlog.largest() == nil })
-}
-
-// With its memory spent the engine refuses, keeps those it has, and admits again.
-func TestMemoryLimit(t *testing.T) {
-	for limit, want := range map[int64]bool{0: false, 1 << 40: false, memoryUsed() / 2: true} {
-		e, err := New(Options{MemoryLimit: limit})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e.watchMemory(); e.tight.Load() != want {
-			t.Errorf("with a limit of %d: tight %v, want %v", limit, !want, want)
-		}
-	}
-	e := newEngine(t, Options{})
-	p := dial(t, e, "system_id=1")
-	e.tight.Store(true)
-	resp, err := http.ReadResponse(bufio.NewReader(rawConn(t, e, fmt.Sprintf(upgrade, "system_id=1"))), nil)
-	if err != nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
-		t.Errorf("%v, %v, want 503 with Retry-After", resp, err)
-	}
-	push(t, e, ToClient("1", p.id), "1")
-	p.next()
-	if n := e.Stats().Refused["memory"]; n != 1 {
-		t.Errorf("%d refused for memory", n)
-	}
-	e.tight.Store(false)
-	dial(t, e, "system_id=1")
 }

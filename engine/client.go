@@ -24,6 +24,8 @@ type Client struct {
 	user   unique.Handle[string] // zero without a user
 	raw    bool                  // speaks SubprotocolRaw
 	window uint8                 // of the client's inflater, as in ws.NegotiateDeflate; 0: no compression
+	remote *net.TCPAddr          // what a trusted proxy says, or nil
+	tls    *tlsStream            // nil without TLS
 
 	timer    wheel.Links[Client] // the loop's wheel's
 	pinged   uint32              // tick of the ping that waits for an answer, or 0; housekeeper only
@@ -68,6 +70,7 @@ const (
 	flagReported                          // OnClose was called or will be
 	flagGotClose                          // no answer to our close frame is to be waited for
 	flagShutWrite                         // FIN sent
+	flagCounted                           // in the engine's addrLimits
 )
 
 // SubprotocolRaw is the WebSocket subprotocol whose clients get the data of a
@@ -99,8 +102,14 @@ func (c *Client) Subprotocol() string {
 	return ""
 }
 
-// RemoteAddr is the peer's address.
-func (c *Client) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+// RemoteAddr is the client's address: the peer's, or what a trusted proxy said
+// that its own peer's is.
+func (c *Client) RemoteAddr() net.Addr {
+	if c.remote != nil {
+		return c.remote
+	}
+	return c.nc.RemoteAddr()
+}
 
 // ConnectedAt is when the client got its id, to the millisecond.
 func (c *Client) ConnectedAt() time.Time { return c.ID().time() }

@@ -100,6 +100,11 @@ func (c *Client) closeWriteLocked(closing []byte) {
 // handshake is over it sends FIN; the peer's FIN then ends the connection.
 func (c *Client) finishWritingLocked() {
 	if c.state == stateClosing && c.flags&flagGotClose != 0 && c.flags&flagShutWrite == 0 {
+		if c.tls != nil {
+			if c.tls.closeNotifyLocked(); c.out != nil {
+				return // until that is written
+			}
+		}
 		c.flags |= flagShutWrite
 		shutdownWrite(c.nc)
 	}
@@ -108,6 +113,9 @@ func (c *Client) finishWritingLocked() {
 // disconnected runs on the housekeeper when nbio has closed the socket.
 func (c *Client) disconnected() {
 	c.loop.wheel.Retire(c)
+	if c.tls != nil {
+		c.tls.end()
+	}
 	c.mu.Lock()
 	wasOpen := c.leaveOpenLocked(stateClosed, CloseReset)
 	if c.member.ID() != 0 { // it was a client at some time
@@ -120,7 +128,7 @@ func (c *Client) disconnected() {
 	if wasOpen {
 		c.forget()
 	}
-	c.loop.e.untrack()
+	c.loop.e.untrack(c)
 }
 
 // report runs on the housekeeper: it calls OnClose, once, and not before OnOpen
@@ -163,11 +171,8 @@ func (c *Client) opened() {
 
 // onClosed is called by nbio on one goroutine for all connections.
 func onClosed(nc *nbio.Conn, _ error) {
-	switch s := nc.Session().(type) {
-	case *Client:
-		s.loop.post(&s.loop.gone, s)
-	case *probe:
-		s.gone.Done()
+	if c, ok := nc.Session().(*Client); ok {
+		c.loop.post(&c.loop.gone, c)
 	}
 }
 

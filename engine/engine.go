@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -27,6 +28,11 @@ type Engine struct {
 	fanout *scheduler
 	http   *httpListener
 	auth   chan authJob
+	addrs  *addrLimits // nil without any
+
+	tls        *tls.Config // nil without TLS
+	tlsRunning atomic.Int32
+	tlsWaiting chan *tlsStream
 
 	pingTicks, pongTicks, closeTicks uint32
 
@@ -44,7 +50,7 @@ type Engine struct {
 	open  atomic.Int64  // those of them that are or were an open client's
 	clock atomic.Uint32 // the tick; see tickNow
 
-	tight   atomic.Bool  // no memory for more clients
+	room    atomic.Int64 // clients that there is memory for, until the next tick
 	queued  atomic.Int64 // bytes that wait for clients; see backlog
 	backlog backlog
 
@@ -82,6 +88,14 @@ func New(o Options) (*Engine, error) {
 		e.loops[i] = newLoop(e, i)
 	}
 	e.fanout = newScheduler(e.loops, o)
+	if o.MaxPerIP > 0 || o.HandshakesPerIP > 0 {
+		e.addrs = newAddrLimits(o)
+	}
+	if o.TLS != nil {
+		e.tls = o.TLS.Clone()
+		e.tls.NextProtos = []string{"http/1.1"} // RFC 6455 is about no other
+		e.tlsWaiting = make(chan *tlsStream, maxTLSWaiting)
+	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.nb = newNBIO(o, e.log)
 	return e, nil
@@ -100,13 +114,15 @@ func (e *Engine) Start() error {
 		_ = e.ln.Close()
 		return fmt.Errorf("engine: event loop: %w", err)
 	}
-	if err := e.awaitPollers(); err != nil {
+	if err := e.startWakers(); err != nil {
 		_ = e.ln.Close()
 		e.nb.Stop()
+		e.stopWakers()
 		return err
 	}
 	e.http.addr = e.ln.Addr()
 	e.started = time.Now()
+	e.watchMemory()
 	e.phase.Store(phaseRunning)
 	e.wg.Go(e.tickClock)
 	for _, l := range e.loops {
@@ -172,5 +188,6 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		close(l.quit)
 	}
 	e.wg.Wait()
+	e.stopWakers()
 	return err
 }

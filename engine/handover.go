@@ -35,13 +35,17 @@ func (c *Client) handOver(b []byte, parseErr error) {
 		e.refused.add("descriptors")
 		return
 	}
-	e.http.queue <- handed{fd, slices.Clone(b)} // there is room for each that reserved
+	if c.tls != nil {
+		c.tls.leaving, c.tls.in = true, slices.Clone(c.tls.in)
+	}
+	e.http.queue <- handed{fd, slices.Clone(b), c.tls} // there is room for each that reserved
 }
 
 // handed is a connection on its way to net/http.
 type handed struct {
 	fd   int
-	read []byte // what of it was read already
+	read []byte     // what of it was read already
+	tls  *tlsStream // nil without TLS
 }
 
 // An httpListener is a net.Listener of handed connections.
@@ -78,6 +82,10 @@ func (l *httpListener) Accept() (net.Conn, error) {
 			if err != nil {
 				l.open.Add(-1)
 				continue
+			}
+			if h.tls != nil {
+				h.tls.handed = conn
+				conn = h.tls.conn
 			}
 			return &handedConn{Conn: conn, read: h.read, l: l}, nil
 		}

@@ -16,6 +16,7 @@ type loop struct {
 	index int
 	wheel *wheel.Wheel[Client]
 	tasks taskQueue
+	waker *waker // set by Start
 
 	msgsIn, msgsOut   atomic.Uint64
 	bytesIn, bytesOut atomic.Uint64

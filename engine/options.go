@@ -3,9 +3,12 @@ package engine
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"runtime"
 	"strings"
 	"time"
@@ -35,9 +38,24 @@ type Options struct {
 	// a handshake is answered 503. Default: no bound but the process's descriptors.
 	MaxConnections int
 	// MemoryLimit is what the process should stay under, in bytes; set GOMEMLIMIT to
-	// the same. While Go has 90 % of it, handshakes are answered 503. Default: none.
+	// the same. A handshake that 90 % of it has no room for is answered 503; the
+	// kernel's part of each connection counts. Default: none.
 	MemoryLimit int64
-	// HandshakeTimeout bounds the time from accept to the end of the request head.
+	// MaxPerIP bounds the open connections of one address, HandshakesPerIP its
+	// handshakes in a second; over either, a handshake is answered 429, and with TLS
+	// closed before it begins. An IPv6 address counts as its /64, and loopback has no
+	// limits. Default: no limits.
+	MaxPerIP        int
+	HandshakesPerIP int
+	// TrustedProxies may say whom a connection is from, by the PROXY protocol version
+	// 2 or X-Forwarded-For; that is then the address for MaxPerIP, HandshakesPerIP and
+	// Client.RemoteAddr. They have no limits themselves. Default: none.
+	TrustedProxies []netip.Prefix
+	// TLS makes Addr a TLS listener. It needs a certificate or a way to get one;
+	// NextProtos is set to HTTP/1.1. It is not changed. Default: no TLS.
+	TLS *tls.Config
+	// HandshakeTimeout bounds the time from accept to the end of the request head,
+	// that of TLS included.
 	// Default 10s, at least 1s; whole seconds, as all timeouts here.
 	HandshakeTimeout time.Duration
 	// MaxHandshakeBytes bounds the request head. Default 8 KiB.
@@ -158,6 +176,14 @@ func (o Options) withDefaults() (Options, error) {
 	if !strings.HasPrefix(o.Path, "/") || strings.ContainsAny(o.Path, "?# ") {
 		return o, fmt.Errorf("engine: Path %q: want a path that begins with /", o.Path)
 	}
+	for _, p := range o.TrustedProxies {
+		if !p.IsValid() {
+			return o, fmt.Errorf("engine: TrustedProxies: %v is no network", p)
+		}
+	}
+	if t := o.TLS; t != nil && len(t.Certificates) == 0 && t.GetCertificate == nil && t.GetConfigForClient == nil {
+		return o, errors.New("engine: TLS: want a certificate")
+	}
 	for _, d := range []struct {
 		name string
 		d    time.Duration
@@ -178,6 +204,8 @@ func (o Options) withDefaults() (Options, error) {
 		{"NodeID", int64(o.NodeID), 0, MaxNodeID},
 		{"MaxConnections", int64(o.MaxConnections), 0, 1 << 31},
 		{"MemoryLimit", o.MemoryLimit, 0, 1 << 50},
+		{"MaxPerIP", int64(o.MaxPerIP), 0, 1 << 31},
+		{"HandshakesPerIP", int64(o.HandshakesPerIP), 0, 1 << 31},
 		{"MaxHandshakeBytes", int64(o.MaxHandshakeBytes), 512, 1 << 20},
 		{"MaxAuthenticating", int64(o.MaxAuthenticating), 1, 1 << 16},
 		{"DrainRate", int64(o.DrainRate), 0, 1 << 31},

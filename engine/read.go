@@ -18,13 +18,27 @@ var decoders = sync.Pool{New: func() any { return new(ws.Decoder) }}
 func onData(nc *nbio.Conn, b []byte) {
 	c, ok := nc.Session().(*Client)
 	if !ok {
-		if p, ok := nc.Session().(*probe); ok {
-			p.once.Do(p.read.Done)
+		if w, ok := nc.Session().(*waker); ok {
+			w.woken()
 		}
 		return
 	}
 	c.bytesIn.Add(uint64(len(b)))
 	c.loop.bytesIn.Add(uint64(len(b)))
+	if hs := c.hs.Load(); hs != nil && hs.proxied {
+		if b = c.readProxyHeader(hs, b); len(b) == 0 {
+			return
+		}
+	}
+	if c.tls != nil {
+		c.tls.received(b)
+		return
+	}
+	c.received(b)
+}
+
+// received handles what the peer has sent, without TLS.
+func (c *Client) received(b []byte) {
 	if hs := c.hs.Load(); hs != nil && c.handshakeData(hs, b) {
 		return
 	}

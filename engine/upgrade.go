@@ -14,8 +14,12 @@ import (
 
 // handshake is what a connection owns until it is open.
 type handshake struct {
-	head []byte // of the request, if it comes in parts; the poller's
-	ours bool   // the request line asks for Options.Path; the poller's
+	// The poller's.
+	head      []byte // of the request, if it comes in parts
+	ours      bool   // the request line asks for Options.Path
+	proxied   bool   // a header of the PROXY protocol may come first
+	forwarded bool   // X-Forwarded-For is to be believed
+	over      string // the label of the limit per address that it is over, if any
 
 	mu     sync.Mutex // guards the following fields
 	phase  phase
@@ -96,11 +100,19 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		c.refuse(err, "")
 		return
 	}
+	if hs.forwarded && e.trusts(c.RemoteAddr()) && !c.readForwardedFor(hs, req.Values("X-Forwarded-For")) {
+		c.refuse(&RefuseError{Status: 400, Code: CodeConnectFailed, Field: "X-Forwarded-For", Detail: "IP addresses"}, "forwarded")
+		return
+	}
+	if hs.over != "" {
+		c.refuse(errTooMany, hs.over)
+		return
+	}
 	if e.overLimit(0) {
 		c.refuse(errOverloaded, labelMaxConnections)
 		return
 	}
-	if e.tight.Load() {
+	if !e.hasRoom() {
 		c.refuse(errOverloaded, "memory")
 		return
 	}
@@ -108,7 +120,7 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		c.refuse(&RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Origin", Detail: "an allowed origin"}, "origin")
 		return
 	}
-	h := &Handshake{req: req, remote: c.nc.RemoteAddr()}
+	h := &Handshake{req: req, remote: c.RemoteAddr()}
 	if e.opts.Authenticate == nil {
 		id, err := QueryIdentity(h)
 		if c.admit(h, id, err) {
@@ -132,7 +144,11 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 	}
 }
 
-var errOverloaded = &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "try again in a moment"}
+var (
+	errOverloaded = &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "try again in a moment"}
+	errTooMany    = &RefuseError{Status: 429, Code: CodeConnectFailed, Detail: "too many connections from this address"}
+	retryAfter    = ws.HeaderField{Name: "Retry-After", Value: "1"}
+)
 
 // originAllowed is a browser's protection from other people's pages. On loopback
 // every page is somebody at the same machine.
@@ -297,8 +313,8 @@ func (c *Client) refuse(err error, label string) {
 		if answer.Code == 0 {
 			answer.Code = CodeUnauthorized
 		}
-		if answer.Status == 503 {
-			header = append(header, ws.HeaderField{Name: "Retry-After", Value: "1"})
+		if answer.Status == 503 || answer.Status == 429 {
+			header = append(header, retryAfter)
 		}
 	case errors.As(err, &proto):
 		answer = RefuseError{Status: proto.Status, Code: CodeConnectFailed, Detail: proto.Message}
@@ -312,7 +328,7 @@ func (c *Client) refuse(err error, label string) {
 		return
 	}
 	e.refused.add(label)
-	e.log.Debug().Err(err).Str("reason", label).Stringer("remote", c.nc.RemoteAddr()).Msg("handshake refused")
+	e.log.Debug().Err(err).Str("reason", label).Stringer("remote", c.RemoteAddr()).Msg("handshake refused")
 	c.state = stateClosing
 	c.flags |= flagGotClose // there is no closing handshake to wait for
 	hs := c.hs.Load()

@@ -83,6 +83,14 @@ func (c *Client) writeLocked(b []byte) Outcome {
 // writeBytesLocked writes b, and has nbio copy what the kernel does not take.
 // False means that the connection is gone; the housekeeper hears of it from nbio.
 func (c *Client) writeBytesLocked(b []byte) bool {
+	if c.tls != nil && !c.tls.plain {
+		return c.tls.writeLocked(b)
+	}
+	return c.writeWireLocked(b)
+}
+
+// writeWireLocked is writeBytesLocked below TLS.
+func (c *Client) writeWireLocked(b []byte) bool {
 	n, wait := writeSocket(c, b)
 	if n > 0 {
 		c.countOut(n)

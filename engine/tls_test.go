@@ -1,0 +1,334 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// testTLS returns a server's and a client's configuration.
+func testTLS(t testing.TB) (server, client *tls.Config) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+		&tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}
+}
+
+func dialTLS(t testing.TB, e *Engine, client *tls.Config, query string) *peer {
+	t.Helper()
+	c, _, err := websocket.Dial(testContext(t), "wss://"+e.Addr().String()+"/ws?"+query, &websocket.DialOptions{
+		HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: client}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.CloseNow() })
+	c.SetReadLimit(-1)
+	p := &peer{Conn: c, t: t}
+	if p.id, err = ParseID(p.next().ClientID); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Both versions of TLS, messages of every size in both directions, pushes to many,
+// and a clean end from either side.
+func TestTLS(t *testing.T) {
+	server, client := testTLS(t)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			client := client.Clone()
+			client.MinVersion, client.MaxVersion = version, version
+			ends := make(chan CloseReason, 100)
+			e := newEngine(t, Options{
+				TLS: server, MaxMessageBytes: 8 << 20,
+				OnMessage: func(c *Client, k Kind, b []byte) { c.Echo(k, b) },
+				OnClose:   func(_ *Client, why CloseReason) { ends <- why },
+			})
+			var peers []*peer
+			for range 20 {
+				peers = append(peers, dialTLS(t, e, client, "system_id=1"))
+			}
+			for _, n := range []int{0, 1, 1000, 16 << 10, 70_000, 5 << 20} {
+				want := bytes.Repeat([]byte("x"), n)
+				if err := peers[0].Write(testContext(t), websocket.MessageBinary, want); err != nil {
+					t.Fatal(err)
+				}
+				if _, got, err := peers[0].Read(testContext(t)); err != nil || !bytes.Equal(got, want) {
+					t.Fatalf("%d bytes came back as %d, %v", n, len(got), err)
+				}
+			}
+			for n := range 50 {
+				if r := push(t, e, ToSystem("1"), fmt.Sprint(n)); r.Written != len(peers) {
+					t.Fatalf("%+v", r)
+				}
+			}
+			for _, p := range peers {
+				for n := range 50 {
+					if env := p.next(); string(env.Data) != fmt.Sprint(n) || env.ClientID != p.id.String() {
+						t.Fatalf("%+v instead of %d", env, n)
+					}
+				}
+			}
+			if err := peers[0].Close(websocket.StatusNormalClosure, ""); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			if why := <-ends; why != ClosePeer {
+				t.Errorf("closed for %v", why)
+			}
+			e.Close("1", peers[1].id, "bye")
+			if got := peers[1].closed(); got.Code != 3500 || got.Reason != "bye" {
+				t.Errorf("%+v", got)
+			}
+			if why := <-ends; why != CloseBackend {
+				t.Errorf("closed for %v", why)
+			}
+			peers[2].CloseNow()
+			if why := <-ends; why != CloseReset {
+				t.Errorf("closed for %v", why)
+			}
+			eventually(t, "17 are left", func() bool { return e.conns.Load() == 17 })
+		})
+	}
+}
+
+// After the close frame comes close_notify, and then FIN: nobody can cut a
+// connection short unnoticed (RFC 8446 section 6.1).
+func TestTLSCloseNotify(t *testing.T) {
+	server, client := testTLS(t)
+	e := newEngine(t, Options{TLS: server, NoWelcome: true})
+	conn, err := tls.Dial("tcp", e.Addr().String(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if p := conn.ConnectionState().NegotiatedProtocol; p != "" {
+		t.Errorf("negotiated %q", p)
+	}
+	fmt.Fprintf(conn, upgrade, "system_id=1")
+	if _, err := readUntil(conn, "\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(conn, "\x88\x82\x00\x00\x00\x00\x03\xe8")
+	// crypto/tls reports an end without close_notify as io.ErrUnexpectedEOF.
+	if b, err := io.ReadAll(conn); err != nil || string(b) != "\x88\x02\x03\xe8" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// slowConn delivers one byte at a time.
+type slowConn struct{ net.Conn }
+
+func (c slowConn) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		_, err = c.Conn.Write(b[n : n+1])
+		n++
+		if n%50 == 0 {
+			time.Sleep(time.Millisecond) // or the kernel puts them together again
+		}
+	}
+	return n, err
+}
+
+// Records cut anywhere, the handshake's, and frames sent ahead: with and without an
+// Authenticate that takes its time.
+func TestTLSInPieces(t *testing.T) {
+	server, client := testTLS(t)
+	for _, slow := range []bool{false, true} {
+		o := Options{TLS: server, NoWelcome: true, OnMessage: func(c *Client, k Kind, b []byte) { c.Echo(k, b) }}
+		if slow {
+			o.Authenticate = func(_ context.Context, h *Handshake) (Identity, error) {
+				time.Sleep(20 * time.Millisecond)
+				return QueryIdentity(h)
+			}
+		}
+		e := newEngine(t, o)
+		tcp, err := net.Dial("tcp", e.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tcp.Close()
+		tcp.(*net.TCPConn).SetNoDelay(true)
+		tcp.SetDeadline(time.Now().Add(30 * time.Second))
+		conn := tls.Client(slowConn{tcp}, client)
+		fmt.Fprintf(conn, upgrade+"\x81\x82\x00\x00\x00\x00hi", "system_id=1")
+		io.WriteString(conn, "\x81\x85\x00\x00\x00\x00again")
+		if b, err := readUntil(conn, "\x81\x02hi\x81\x05again"); err != nil {
+			t.Errorf("slow %v: %q, %v", slow, b, err)
+		}
+	}
+}
+
+// The API's requests on the TLS port go to net/http, with their keep-alive.
+func TestTLSOtherRequests(t *testing.T) {
+	server, client := testTLS(t)
+	e := newEngine(t, Options{TLS: server, ServeHTTP: true})
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(w, r.Body)
+	})}
+	go srv.Serve(e.HTTP())
+	defer srv.Close()
+	hc := &http.Client{Transport: &http.Transport{TLSClientConfig: client, ForceAttemptHTTP2: true}}
+	defer hc.CloseIdleConnections()
+	body := strings.Repeat("long ", 100_000)
+	for range 3 {
+		resp, err := hc.Post("https://"+e.Addr().String()+"/x", "text/plain", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(b) != body || resp.ProtoMajor != 1 {
+			t.Fatalf("%d bytes of %d, HTTP/%d, %v", len(b), len(body), resp.ProtoMajor, err)
+		}
+	}
+	eventually(t, "the connections have left nbio", func() bool { return e.conns.Load() == 0 })
+}
+
+// Who does not speak TLS, or not to the end, is refused, and costs no goroutine.
+func TestTLSRefusals(t *testing.T) {
+	server, client := testTLS(t)
+	e := newEngine(t, Options{TLS: server, HandshakeTimeout: time.Second})
+	plain := rawConn(t, e, fmt.Sprintf(upgrade, "system_id=1"))
+	if b, err := io.ReadAll(plain); err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 400 ") || !strings.Contains(string(b), "wss://") {
+		t.Errorf("plain HTTP: %q, %v", b, err)
+	}
+	strange := client.Clone()
+	strange.RootCAs = x509.NewCertPool() // the client ends the handshake
+	if _, err := tls.Dial("tcp", e.Addr().String(), strange); err == nil {
+		t.Error("the client accepted any certificate")
+	}
+	hello := make(chan []byte, 1)
+	ours, theirs := net.Pipe()
+	go func() {
+		b := make([]byte, 4<<10)
+		n, _ := theirs.Read(b)
+		hello <- b[:n]
+		theirs.Close()
+	}()
+	tls.Client(ours, client).Handshake()
+	stalls := rawConn(t, e, string(<-hello)) // and never a Finished
+	silent := rawConn(t, e, "")
+	part := rawConn(t, e, "\x16\x03\x01\x02\x00\x01")
+	garbage := rawConn(t, e, "\x16\x03\x01\x00\x05hello")
+	for name, conn := range map[string]net.Conn{"stalls": stalls, "silent": silent, "part": part, "garbage": garbage} {
+		if _, err := io.ReadAll(conn); err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	eventually(t, "no handshake runs", func() bool { return e.tlsRunning.Load() == 0 && e.conns.Load() == 0 })
+	refused := e.Stats().Refused
+	for label, want := range map[string]uint64{"no tls": 1, "tls": 3, "handshake timeout": 3} {
+		if refused[label] != want {
+			t.Errorf("%d counted as %q, want %d: %v", refused[label], label, want, refused)
+		}
+	}
+	// Garbage in the place of a record, when the client is open.
+	conn, err := tls.Dial("tcp", e.Addr().String(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, upgrade, "system_id=1")
+	if _, err := readUntil(conn, "}"); err != nil {
+		t.Fatal(err)
+	}
+	conn.NetConn().Write([]byte("\x17\x03\x03\x00\x05hello"))
+	eventually(t, "it is gone", func() bool { return e.conns.Load() == 0 })
+	if n := e.Stats().Closed[CloseReset]; n != 1 {
+		t.Errorf("closed: %v", e.Stats().Closed)
+	}
+}
+
+// A client that does not read holds what its budget allows, and gets it whole.
+func TestTLSQueueDrains(t *testing.T) {
+	server, client := testTLS(t)
+	e := newEngine(t, Options{TLS: server, MaxQueuedBytes: 64 << 20, CloseTimeout: 20 * time.Second})
+	p := dialTLS(t, e, client, "system_id=1")
+	noise := strings.Repeat("x", 50_000)
+	sent := 0
+	for queued := 0; queued < 20; sent++ {
+		if r := push(t, e, ToSystem("1"), fmt.Sprintf(`{"n":%d,"noise":%q}`, sent, noise)); r.Queued > 0 {
+			queued++
+		}
+	}
+	e.Close("1", p.id, "end")
+	for n := range sent {
+		if env := p.next(); !bytes.HasPrefix(env.Data, fmt.Appendf(nil, `{"n":%d,`, n)) || len(env.Data) < len(noise) {
+			t.Fatalf("message %d is %.20s", n, env.Data)
+		}
+	}
+	if got := p.closed(); got.Code != 3500 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Handshakes, pushes and shutdown race.
+func TestTLSShutdown(t *testing.T) {
+	server, client := testTLS(t)
+	e := newEngine(t, Options{TLS: server})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				c, _, err := websocket.Dial(testContext(t), "wss://"+e.Addr().String()+"/ws?system_id=1", &websocket.DialOptions{
+					HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: client}},
+				})
+				if err != nil {
+					return
+				}
+				go func() {
+					defer c.CloseNow()
+					for {
+						if _, _, err := c.Read(testContext(t)); err != nil {
+							return
+						}
+					}
+				}()
+			}
+		})
+	}
+	for range 100 {
+		push(t, e, ToAll(), `"x"`)
+		time.Sleep(time.Millisecond)
+	}
+	shutdown(t, e)
+	wg.Wait()
+	if n := e.conns.Load(); n != 0 {
+		t.Errorf("%d sockets are left", n)
+	}
+}

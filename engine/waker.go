@@ -1,0 +1,125 @@
+//go:build unix
+
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/lesismal/nbio"
+)
+
+// A waker has a poller run functions, which nbio offers no way for: a socket pair
+// of which the poller watches one end. A byte written to the other end wakes it.
+type waker struct {
+	fd int // the end that is written to
+
+	once sync.Once
+	read sync.WaitGroup // done when the poller has read for the first time
+
+	mu    sync.Mutex // guards the following fields
+	calls []func()   // at most one a connection of the poller
+}
+
+// call has the poller run f, soon. It does not block.
+func (w *waker) call(f func()) {
+	w.mu.Lock()
+	w.calls = append(w.calls, f)
+	first := len(w.calls) == 1
+	w.mu.Unlock()
+	if first { // otherwise a byte is on its way
+		_, _ = syscall.Write(w.fd, []byte{0})
+	}
+}
+
+// woken runs on the poller.
+func (w *waker) woken() {
+	w.once.Do(w.read.Done)
+	w.mu.Lock()
+	calls := w.calls
+	w.calls = nil
+	w.mu.Unlock()
+	for _, f := range calls {
+		f()
+	}
+}
+
+// startWakers gives each loop its waker, and returns once every poller reads. nbio
+// (1.6.12) needs that before Stop: a poller that has not begun yet clears the
+// request to end when it does, and waits for events forever. Descriptors decide
+// about pollers, so it opens pairs until each has got one: a few a poller, since
+// free numbers follow each other.
+func (e *Engine) startWakers() error {
+	n := len(e.loops)
+	for tries, found := 0, 0; found < n; tries++ {
+		if tries > 16*n+64 {
+			return errors.New("engine: descriptors do not reach every poller")
+		}
+		nc, fd, err := socketPair()
+		if err != nil {
+			return fmt.Errorf("engine: socket pair: %w", err)
+		}
+		l := e.loops[nc.Hash()%n]
+		if l.waker != nil {
+			defer syscall.Close(nc.Hash()) // until then its number is taken
+			defer syscall.Close(fd)
+			if odd, err := syscall.Open("/", syscall.O_RDONLY|syscall.O_CLOEXEC, 0); err == nil {
+				defer syscall.Close(odd) // a pair takes two numbers: move on by one more
+			}
+			continue
+		}
+		found++
+		l.waker = &waker{fd: fd}
+		l.waker.read.Add(1)
+		nc.Lock()
+		nc.SetSession(l.waker)
+		nc.Unlock()
+		if _, err := e.nb.AddConn(nc); err != nil {
+			return fmt.Errorf("engine: %w", err)
+		}
+		if _, err := syscall.Write(fd, []byte{0}); err != nil {
+			return fmt.Errorf("engine: %w", err)
+		}
+	}
+	for _, l := range e.loops {
+		l.waker.read.Wait()
+	}
+	return nil
+}
+
+// stopWakers closes the ends that nbio does not have.
+func (e *Engine) stopWakers() {
+	for _, l := range e.loops {
+		if l.waker != nil {
+			_ = syscall.Close(l.waker.fd)
+		}
+	}
+}
+
+// socketPair opens a pair of which nbio has one end, and fd is the other.
+func socketPair() (nc *nbio.Conn, fd int, err error) {
+	syscall.ForkLock.RLock()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(fds[0])
+		syscall.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, -1, err
+	}
+	file := os.NewFile(uintptr(fds[0]), "waker")
+	conn, err := net.FileConn(file)
+	_ = file.Close()
+	if err == nil {
+		nc, err = toNBIO(conn)
+	}
+	if err != nil {
+		_ = syscall.Close(fds[1])
+	}
+	return nc, fds[1], err
+}
