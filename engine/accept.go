@@ -60,13 +60,13 @@ func (e *Engine) add(conn net.Conn) {
 	}
 	hs := &handshake{proxied: e.trusts(conn.RemoteAddr())}
 	hs.forwarded = hs.proxied
-	counted := false
+	var flags clientFlags
 	if !hs.proxied {
 		var flood bool
-		hs.over, flood, counted = e.enterAddr(conn.RemoteAddr())
+		hs.over, flood, flags = e.enterAddr(conn.RemoteAddr())
 		// An answer within TLS would cost what the limit is to save.
 		if flood || hs.over != "" && e.tls != nil {
-			e.leaveAddr(conn.RemoteAddr())
+			e.leaveAddr(conn.RemoteAddr(), flags)
 			_ = conn.Close()
 			e.refused.add(hs.over)
 			return
@@ -74,9 +74,7 @@ func (e *Engine) add(conn net.Conn) {
 	}
 	nc, err := toNBIO(conn)
 	if err != nil {
-		if counted {
-			e.leaveAddr(conn.RemoteAddr())
-		}
+		e.leaveAddr(conn.RemoteAddr(), flags)
 		e.refused.add(labelDescriptors)
 		refuseUnread(conn)
 		return
@@ -84,11 +82,8 @@ func (e *Engine) add(conn net.Conn) {
 	// nbio puts a connection on the poller of its descriptor's number; a test
 	// holds it to that.
 	l := e.loops[nc.Hash()%len(e.loops)]
-	c := &Client{loop: l, nc: nc}
+	c := &Client{loop: l, nc: nc, flags: flags}
 	c.hs.Store(hs)
-	if counted {
-		c.flags = flagCounted
-	}
 	if !hs.proxied {
 		c.startTLS()
 	}
@@ -135,9 +130,7 @@ func (e *Engine) overLimit(margin int64) bool {
 func (e *Engine) untrack(c *Client) {
 	e.conns.Add(-1)
 	c.mu.Lock()
-	counted := c.flags&flagCounted != 0
+	flags := c.flags
 	c.mu.Unlock()
-	if counted {
-		e.leaveAddr(c.RemoteAddr())
-	}
+	e.leaveAddr(c.RemoteAddr(), flags)
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // addrLimits count open connections, and the handshakes of a second, by address.
-// What is over a limit is answered 429, so it is counted, too, for as long as that
-// takes. An IPv6 address counts as its /64, which is what one customer gets.
+// What is over a limit is answered 429, and counted apart for as long as that takes.
+// An IPv6 address counts as its /64, which is what one customer gets.
 // Loopback has no limits.
 type addrLimits struct {
 	maxOpen, maxRate int
@@ -23,6 +23,7 @@ type addrLimits struct {
 
 type addrCount struct {
 	open       int
+	refused    int    // connections that are over a limit, until they are gone
 	second     uint32 // tick that handshakes were counted in
 	handshakes int
 }
@@ -53,7 +54,8 @@ func limitedAs(a net.Addr) (ip netip.Addr, ok bool) {
 }
 
 // enter counts a connection of ip, and returns the label of the limit that it is
-// over, if any. flood says that it is not even worth an answer.
+// over, if any. flood says that it is not even worth an answer; then it is not
+// counted.
 func (l *addrLimits) enter(ip netip.Addr, now uint32) (over string, flood bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,24 +68,36 @@ func (l *addrLimits) enter(ip netip.Addr, now uint32) (over string, flood bool) 
 	if n.second != now {
 		n.second, n.handshakes = now, 0
 	}
-	n.open++
 	n.handshakes++
 	switch {
-	case l.maxOpen > 0 && n.open > l.maxOpen:
-		return labelPerIP, n.open > l.maxOpen+refusingPerIP
+	case l.maxOpen > 0 && n.open >= l.maxOpen:
+		over = labelPerIP
 	case l.maxRate > 0 && n.handshakes > l.maxRate:
-		return labelHandshakesByIP, n.handshakes > l.maxRate+refusingPerIP
+		over = labelHandshakesByIP
+	default:
+		n.open++
+		return "", false
 	}
-	return "", false
+	if n.refused >= refusingPerIP {
+		return over, true
+	}
+	n.refused++
+	return over, false
 }
 
-func (l *addrLimits) leave(ip netip.Addr, now uint32) {
+// leave undoes enter; refused says that it was over a limit.
+func (l *addrLimits) leave(ip netip.Addr, refused bool, now uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.turnLocked(now)
 	n := l.byIP[ip]
-	switch n.open--; {
-	case n.open > 0:
+	if refused {
+		n.refused--
+	} else {
+		n.open--
+	}
+	switch {
+	case n.open+n.refused > 0:
 	case n.second == now:
 		l.left = append(l.left, ip)
 	default:
@@ -98,42 +112,49 @@ func (l *addrLimits) turnLocked(now uint32) {
 	}
 	l.tick = now
 	for _, ip := range l.left {
-		if n := l.byIP[ip]; n != nil && n.open == 0 {
+		if n := l.byIP[ip]; n != nil && n.open+n.refused == 0 {
 			delete(l.byIP, ip)
 		}
 	}
 	l.left = nil
 }
 
-// enterAddr counts a connection of a. counted tells whether it was, and so has to
-// be given to leaveAddr; the rest is as for addrLimits.enter.
-func (e *Engine) enterAddr(a net.Addr) (over string, flood, counted bool) {
+// enterAddr counts a connection of a. flags is for the client, so that leaveAddr
+// knows; the rest is as for addrLimits.enter.
+func (e *Engine) enterAddr(a net.Addr) (over string, flood bool, flags clientFlags) {
 	if e.addrs == nil {
-		return "", false, false
+		return "", false, 0
 	}
 	ip, limited := limitedAs(a)
 	if !limited {
-		return "", false, false
+		return "", false, 0
 	}
-	over, flood = e.addrs.enter(ip, e.tickNow())
-	return over, flood, true
+	switch over, flood = e.addrs.enter(ip, e.tickNow()); {
+	case flood:
+		return over, true, 0
+	case over != "":
+		return over, false, flagCountedRefused
+	}
+	return "", false, flagCounted
 }
 
-func (e *Engine) leaveAddr(a net.Addr) {
-	ip, _ := limitedAs(a)
-	e.addrs.leave(ip, e.tickNow())
+func (e *Engine) leaveAddr(a net.Addr, flags clientFlags) {
+	if flags&(flagCounted|flagCountedRefused) != 0 {
+		ip, _ := limitedAs(a)
+		e.addrs.leave(ip, flags&flagCountedRefused != 0, e.tickNow())
+	}
 }
 
 // proxiedFrom notes that c is a connection of a, as a trusted proxy says.
 func (c *Client) proxiedFrom(hs *handshake, a netip.AddrPort) {
+	e := c.loop.e
 	c.remote = net.TCPAddrFromAddrPort(a)
-	if c.loop.e.trusts(c.remote) {
+	if e.trusts(c.remote) {
 		return // it is another proxy
 	}
-	var counted bool
-	if hs.over, _, counted = c.loop.e.enterAddr(c.remote); counted {
-		c.mu.Lock()
-		c.flags |= flagCounted
-		c.mu.Unlock()
-	}
+	var flags clientFlags
+	hs.over, _, flags = e.enterAddr(c.remote) // a proxy's flood gets its answers
+	c.mu.Lock()
+	c.flags |= flags
+	c.mu.Unlock()
 }

@@ -70,7 +70,8 @@ const (
 	flagReported                          // OnClose was called or will be
 	flagGotClose                          // no answer to our close frame is to be waited for
 	flagShutWrite                         // FIN sent
-	flagCounted                           // in the engine's addrLimits
+	flagCounted                           // in the engine's addrLimits, as open
+	flagCountedRefused                    // there, as refused
 )
 
 // SubprotocolRaw is the WebSocket subprotocol whose clients get the data of a
