@@ -20,6 +20,8 @@ type config struct {
 	engine engine.Options
 
 	apiAddr      string
+	tlsCert      string
+	tlsKey       string
 	apiKeys      []string
 	insecure     bool
 	onMessage    string
@@ -121,6 +123,10 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	f.add(text{&o.Path, "/ws"}.init(), "path", "`path` where clients connect")
 	f.add(&origins, "allow-origin", "`patterns` of pages that browsers may connect from, such as https://*.example.com, with commas between; default: pages of the same host, and any page while -addr is loopback")
 
+	f.group("TLS")
+	f.add(text{&c.tlsCert, ""}.init(), "tls-cert", "PEM `file` with the certificate and those above it: both listeners then speak TLS; it is read again when it changes")
+	f.add(text{&c.tlsKey, ""}.init(), "tls-key", "PEM `file` with its private key")
+
 	f.group("The API's key")
 	f.add(&keys, "api-key", "`keys` of which API calls bear one, as Authorization: Bearer KEY, with commas between; other users of the machine can see it in the list of processes")
 	f.add(text{&keyFile, ""}.init(), "api-key-file", "`file` with one key per line")
@@ -136,14 +142,17 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 
 	f.group("Limits")
 	f.add(number{&o.MaxConnections, 0}.init(), "max-connections", "`number` of open sockets, 0 for as many as there are descriptors; over it, handshakes are answered 503")
+	f.add(number{&o.MaxPerIP, 0}.init(), "max-per-ip", "`number` of open sockets of one address, or /64 of IPv6, 0 for any; over it, handshakes are answered 429; loopback has no such limit")
+	f.add(number{&o.HandshakesPerIP, 0}.init(), "handshakes-per-ip", "`number` of handshakes of one address in a second, 0 for any")
+	f.add(networks{&o.TrustedProxies}, "trusted-proxies", "`networks` such as 10.0.0.0/8, with commas between, whose PROXY header (version 2) or X-Forwarded-For says whom a connection is from")
 	f.add(number{&o.MaxInboundMessages, 0}.init(), "max-inbound-rate", "`number` of messages that a client may send in a second, 0 for any")
 	f.add(sizeInt{&o.MaxInboundBytes, 0}.init(), "max-inbound-bytes", "bytes that a client may send in a second, a `size`, 0 for any")
 	f.add(size{&o.MemoryLimit, availableMemory("/") / 10 * 8}.init(), "memory-limit", "memory to stay under, a `size`; Go's own limit is set to it, and close to it handshakes are answered 503; by default 80 % of what the control group or the machine has")
 	f.add(sizeInt{&o.MaxQueuedBytes, 64 << 10}.init(), "max-queue", "what may wait for one client that does not read, a `size`")
 	f.add(oneOf{&policy, []string{"close", "drop-oldest", "drop-new"}}, "slow-policy", "what a full queue does, `close|drop-oldest|drop-new`")
 	f.add(size{&o.MaxQueuedTotal, 0}.init(), "max-queue-total", "what may wait for all clients together, a `size`, by default a quarter of -memory-limit; over it, those that hold most are cut off")
-	f.add(number{&o.MaxGroups, 64}.init(), "max-groups", "`number` of groups of one client")
-	f.add(number{&o.MaxPendingPushes, 1024}.init(), "max-pending", "`number` of pushes to one system that may wait for their turn; over it, they are answered 503")
+	f.add(count{number{&o.MaxGroups, 64}.init()}, "max-groups", "`number` of groups of one client")
+	f.add(count{number{&o.MaxPendingPushes, 1024}.init()}, "max-pending", "`number` of pushes to one system that may wait for their turn; over it, they are answered 503")
 	f.add(size{&o.MaxPendingBytes, 64 << 20}.init(), "max-pending-bytes", "what all pushes that wait may hold, a `size`")
 	f.add(sizeInt{&o.MaxHandshakeBytes, 8 << 10}.init(), "max-handshake", "largest request head, a `size`")
 
@@ -174,8 +183,14 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	if c.unknownEnv, err = f.fromEnv(environ); err != nil || c.version {
 		return c, err
 	}
+	if (c.tlsCert == "") != (c.tlsKey == "") {
+		return c, errors.New("-tls-cert, -tls-key: want both or neither")
+	}
 	if o.Path == "" {
 		return c, errors.New("-path: want a path that begins with /")
+	}
+	if o.MemoryLimit > 0 && o.MemoryLimit < leastMemory {
+		return c, errors.New("-memory-limit: want at least 32MiB")
 	}
 	if lang == "en" {
 		o.Lang = engine.English
@@ -197,6 +212,9 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	}
 	return c, c.checkExposure()
 }
+
+// leastMemory is what a server without clients takes, and some for clients.
+const leastMemory = 32 << 20
 
 // checkExposure refuses to let the whole network push.
 func (c config) checkExposure() error {

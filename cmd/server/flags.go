@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +45,27 @@ func (v *list) Set(s string) error {
 
 // String hides the values: one list is of keys.
 func (v *list) String() string { return "" }
+
+// networks are addresses and prefixes.
+type networks struct{ p *[]netip.Prefix }
+
+func (v networks) String() string { return "" }
+
+func (v networks) Set(s string) error {
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		p, err := netip.ParsePrefix(part)
+		if err != nil {
+			ip, err := netip.ParseAddr(part)
+			if err != nil {
+				return errors.New("want networks such as 10.0.0.0/8 or addresses, with commas between")
+			}
+			p = netip.PrefixFrom(ip, ip.BitLen())
+		}
+		*v.p = append(*v.p, p.Masked())
+	}
+	return nil
+}
 
 type yes struct{ p *bool }
 
@@ -99,6 +121,16 @@ func (v number) Set(s string) error {
 	}
 	*v.p = int(n)
 	return nil
+}
+
+// A count is a number of at least 1.
+type count struct{ number }
+
+func (v count) Set(s string) error {
+	if n, err := strconv.ParseUint(s, 10, 31); err != nil || n == 0 {
+		return errors.New("want a whole number of at least 1")
+	}
+	return v.number.Set(s)
 }
 
 type span struct {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -61,6 +62,13 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 	c.engine.Logger = &log
 	c.engine.ServeHTTP = c.apiAddr == ""
 	c.engine.OnMessage, c.engine.NoWelcome = onMessage(c.onMessage)
+	if c.tlsCert != "" {
+		cert, err := loadCertificate(c.tlsCert, c.tlsKey, log)
+		if err != nil {
+			return err
+		}
+		c.engine.TLS = cert.config()
+	}
 	descriptors, err := raiseDescriptorLimit()
 	if err != nil {
 		log.Warn().Err(err).Msg("cannot raise the limit of descriptors")
@@ -88,6 +96,9 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 			return err
 		}
 		defer apiListener.Close()
+		if c.engine.TLS != nil {
+			apiListener = tls.NewListener(apiListener, c.engine.TLS)
+		}
 	}
 	if err := eng.Start(); err != nil {
 		return err
@@ -113,7 +124,11 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 	done := make(chan error, 1)
 	go func() {
 		err := eng.Shutdown(ctx)
+		// Calls under way get their answers; who has not begun one is not waited for.
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
 		_ = srv.Shutdown(ctx)
+		_ = srv.Close()
 		done <- err
 	}()
 	select {
@@ -134,8 +149,12 @@ func greet(w io.Writer, addr, apiAddr string, c config) {
 	if len(c.apiKeys) > 0 {
 		key = " -H 'Authorization: Bearer KEY'"
 	}
-	fmt.Fprintf(w, "connect: ws://%s%s?system_id=123\n", addr, c.engine.Path)
-	fmt.Fprintf(w, "push:    curl%s http://%s/push_to_system -d system_id=123 -d data=hello\n", key, apiAddr)
+	secure := ""
+	if c.engine.TLS != nil {
+		secure = "s"
+	}
+	fmt.Fprintf(w, "connect: ws%s://%s%s?system_id=123\n", secure, addr, c.engine.Path)
+	fmt.Fprintf(w, "push:    curl%s http%s://%s/push_to_system -d system_id=123 -d data=hello\n", key, secure, apiAddr)
 }
 
 // reachable is an address to connect to: what listens everywhere is also here.

@@ -24,8 +24,12 @@ import (
 	"github.com/coder/websocket"
 )
 
-// binary is the server, built once.
-var binary string
+// binary is the server, built once; with the race detector if that watches the
+// tests.
+var (
+	binary     string
+	buildFlags []string
+)
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "carillon")
@@ -33,7 +37,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	binary = filepath.Join(dir, "server")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", binary, ".")...).CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("%v: %s", err, out))
 	}
 	code := m.Run()
@@ -101,8 +105,8 @@ func startEnv(t *testing.T, env []string, args ...string) *server {
 	if len(s.out) < 2 {
 		t.Fatalf("no two lines on standard output: %q; logs: %s", s.out, s.logs)
 	}
-	s.addr = regexp.MustCompile(`ws://([^/]+)/`).FindStringSubmatch(s.out[0])[1]
-	s.api = regexp.MustCompile(`http://([^/]+)/`).FindStringSubmatch(s.out[1])[1]
+	s.addr = regexp.MustCompile(`wss?://([^/]+)/`).FindStringSubmatch(s.out[0])[1]
+	s.api = regexp.MustCompile(`https?://([^/]+)/`).FindStringSubmatch(s.out[1])[1]
 	return s
 }
 
@@ -345,6 +349,11 @@ func TestBadStarts(t *testing.T) {
 		{"no such file", nil, []string{"-api-key-file", "/nonexistent"}, "/nonexistent"},
 		{"empty file", nil, []string{"-api-key-file", empty}, "no key"},
 		{"bad variable", []string{"CARILLON_MAX_QUEUE=x"}, nil, "CARILLON_MAX_QUEUE"},
+		{"certificate without a key", nil, []string{"-tls-cert", empty}, "-tls-key"},
+		{"no certificate", nil, []string{"-tls-cert", empty, "-tls-key", empty}, "-tls-cert"},
+		{"no network", nil, []string{"-trusted-proxies", "here"}, "10.0.0.0/8"},
+		{"no groups", nil, []string{"-max-groups", "0"}, "at least 1"},
+		{"no memory", nil, []string{"-memory-limit", "1KiB"}, "-memory-limit"},
 		{"empty path", nil, []string{"-path", ""}, "-path"},
 		{"two lines", nil, []string{"-addr", "a\nb"}, "-addr"},
 	}
@@ -435,7 +444,7 @@ func TestLogReaderGoesAway(t *testing.T) {
 	lines := bufio.NewScanner(stdout)
 	lines.Scan()
 	lines.Scan()
-	api := regexp.MustCompile(`http://([^/]+)/`).FindStringSubmatch(lines.Text())[1]
+	api := regexp.MustCompile(`https?://([^/]+)/`).FindStringSubmatch(lines.Text())[1]
 	w.Close()
 	r.Close()
 	for range 5 { // each is logged
