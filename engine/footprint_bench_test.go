@@ -12,26 +12,36 @@ import (
 
 // BenchmarkFootprint opens 10,000 idle clients, each in a system and a group, and
 // reports what one of them costs the server in heap and in resident memory, over
-// what the empty server takes. The clients live in another process. Run it with
-// -benchtime 1x: the number of clients is fixed.
+// what the empty server takes, and in CPU to connect: plain, and with TLS. The clients live in another
+// process. Run it with -benchtime 1x: the number of clients is fixed.
 func BenchmarkFootprint(b *testing.B) {
 	const clients = 10_000
-	for range b.N {
-		e := newEngine(b, Options{})
-		dial(b, e, "system_id=swarm&group_name=g") // tables made on first use are not a client's cost
-		heap, rss := settledMemory(b)
-		s := startSwarm(b, e, "idle", clients)
-		time.Sleep(2 * tick)
-		heapFull, rssFull := settledMemory(b)
-		if got := e.Count(Query{System: "swarm", Group: "g"}); got != clients+1 {
-			b.Fatalf("%d clients are open, want %d: the figures would be too low", got, clients+1)
+	measure := func(b *testing.B, o Options, mode string) {
+		for range b.N {
+			e := newEngine(b, o)
+			startSwarm(b, e, mode, 10).finish() // tables made on first use are not a client's cost
+			heap, rss := settledMemory(b)
+			cpu := processCPU(b)
+			s := startSwarm(b, e, mode, clients)
+			cpu = processCPU(b) - cpu
+			time.Sleep(2 * tick)
+			heapFull, rssFull := settledMemory(b)
+			if got := e.Count(Query{System: "swarm", Group: "g"}); got != clients {
+				b.Fatalf("%d clients are open, want %d: the figures would be too low", got, clients)
+			}
+			b.ReportMetric(float64(heapFull-heap)/clients, "heap-B/conn")
+			b.ReportMetric(float64(rssFull-rss)/clients, "RSS-B/conn")
+			b.ReportMetric(float64(cpu.Microseconds())/clients, "cpu-µs/connect")
+			b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
+			s.finish()
+			shutdown(b, e)
 		}
-		b.ReportMetric(float64(heapFull-heap)/clients, "heap-B/conn")
-		b.ReportMetric(float64(rssFull-rss)/clients, "RSS-B/conn")
-		b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
-		s.finish()
-		shutdown(b, e)
 	}
+	b.Run("plain", func(b *testing.B) { measure(b, Options{}, "idle") })
+	b.Run("tls", func(b *testing.B) {
+		server, _ := testTLS(b)
+		measure(b, Options{TLS: server}, "idle-tls")
+	})
 }
 
 // settledMemory is the live heap and the resident set in bytes, after garbage is

@@ -3,6 +3,7 @@ package engine
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,7 +30,7 @@ type swarm struct {
 }
 
 const (
-	swarmEnv   = "CARILLON_TEST_SWARM" // "listen", "idle" or "discard"
+	swarmEnv   = "CARILLON_TEST_SWARM" // "listen", "idle", "idle-tls" or "discard"
 	swarmAddr  = "CARILLON_TEST_ADDR"
 	swarmCount = "CARILLON_TEST_COUNT"
 )
@@ -121,6 +122,8 @@ func runSwarm(mode, addr string, n int) {
 			client = swarmListen
 		case "discard":
 			client = swarmDiscard
+		case "idle-tls":
+			client = swarmIdleTLS
 		}
 		done.Go(func() {
 			once := sync.OnceFunc(func() { <-limit; connecting.Done() })
@@ -189,19 +192,26 @@ func swarmListen(ctx context.Context, addr string, end chan struct{}, ready func
 }
 
 func swarmDiscard(_ context.Context, addr string, end chan struct{}, ready func()) error {
-	return swarmBare(addr, ready, func(conn net.Conn) {
+	return swarmBare(addr, net.Dial, ready, func(conn net.Conn) {
 		go io.Copy(io.Discard, conn)
 		<-end
 	})
 }
 
 func swarmIdle(_ctx context.Context, addr string, end chan struct{}, ready func()) error {
-	return swarmBare(addr, ready, func(net.Conn) { <-end })
+	return swarmBare(addr, net.Dial, ready, func(net.Conn) { <-end })
+}
+
+func swarmIdleTLS(_ context.Context, addr string, end chan struct{}, ready func()) error {
+	dial := func(network, addr string) (net.Conn, error) {
+		return tls.Dial(network, addr, &tls.Config{InsecureSkipVerify: true}) // who we are does not matter here
+	}
+	return swarmBare(addr, dial, ready, func(net.Conn) { <-end })
 }
 
 // swarmBare connects a bare socket, reads the welcome, and then does as told.
-func swarmBare(addr string, ready func(), then func(net.Conn)) error {
-	conn, err := net.Dial("tcp", addr)
+func swarmBare(addr string, dial func(network, addr string) (net.Conn, error), ready func(), then func(net.Conn)) error {
+	conn, err := dial("tcp", addr)
 	if err != nil {
 		return err
 	}
