@@ -9,19 +9,20 @@
 //
 // # One client's life
 //
-//	accept ─▶ request head ─▶ Authenticate ─▶ joins the registry, 101 and welcome ─▶ OnOpen ─▶ OnMessage* ─▶ OnClose
-//	              │                 │
-//	              └─ net/http       └─ refused: 4xx, no callback
+//	accept ─▶ (TLS) ─▶ request head ─▶ Authenticate ─▶ joins the registry, 101 and welcome ─▶ OnOpen ─▶ OnMessage* ─▶ OnClose
+//	                      │                 │
+//	                      └─ net/http       └─ refused: 4xx, no callback
 //
 // A connection that is idle owns no goroutine, no timer and no buffer: a Client,
-// nbio's Conn, and its places in the registry.
+// nbio's Conn, and its places in the registry; with TLS, crypto/tls's state.
 //
 // # Goroutines
 //
 // Connections are spread over Options.Pollers loops by descriptor, for life. A
 // loop is three goroutines: nbio's poller reads and calls OnOpen and OnMessage;
 // the worker writes pushes to many clients; the housekeeper turns the timing
-// wheel, drains queues of slow clients, and calls OnClose. Methods of Engine and
+// wheel, drains queues of slow clients, and calls OnClose. A TLS handshake has a
+// goroutine while it lasts. Methods of Engine and
 // Client may be called from any goroutine, callbacks included, except
 // Shutdown. From a callback use Post rather than Push, which waits.
 //

@@ -12,7 +12,8 @@ import (
 
 // BenchmarkFootprint opens 10,000 idle clients, each in a system and a group, and
 // reports what one of them costs the server in heap and in resident memory, over
-// what the empty server takes, and in CPU to connect: plain, and with TLS. The clients live in another
+// what the empty server takes, and in CPU to connect: plain,
+// with permessage-deflate, and with TLS. The clients live in another
 // process. Run it with -benchtime 1x: the number of clients is fixed.
 func BenchmarkFootprint(b *testing.B) {
 	const clients = 10_000
@@ -38,6 +39,7 @@ func BenchmarkFootprint(b *testing.B) {
 		}
 	}
 	b.Run("plain", func(b *testing.B) { measure(b, Options{}, "idle") })
+	b.Run("compress", func(b *testing.B) { measure(b, Options{Compress: true}, "idle-compress") })
 	b.Run("tls", func(b *testing.B) {
 		server, _ := testTLS(b)
 		measure(b, Options{TLS: server}, "idle-tls")

@@ -30,7 +30,7 @@ type swarm struct {
 }
 
 const (
-	swarmEnv   = "CARILLON_TEST_SWARM" // "listen", "idle", "idle-tls" or "discard"
+	swarmEnv   = "CARILLON_TEST_SWARM" // "listen", "idle", "idle-compress", "idle-tls" or "discard"
 	swarmAddr  = "CARILLON_TEST_ADDR"
 	swarmCount = "CARILLON_TEST_COUNT"
 )
@@ -122,6 +122,8 @@ func runSwarm(mode, addr string, n int) {
 			client = swarmListen
 		case "discard":
 			client = swarmDiscard
+		case "idle-compress":
+			client = swarmIdleCompress
 		case "idle-tls":
 			client = swarmIdleTLS
 		}
@@ -202,6 +204,10 @@ func swarmIdle(_ctx context.Context, addr string, end chan struct{}, ready func(
 	return swarmBare(addr, net.Dial, ready, func(net.Conn) { <-end })
 }
 
+func swarmIdleCompress(_ context.Context, addr string, end chan struct{}, ready func()) error {
+	return swarmBare(addr, net.Dial, ready, func(net.Conn) { <-end }, "Sec-WebSocket-Extensions: permessage-deflate")
+}
+
 func swarmIdleTLS(_ context.Context, addr string, end chan struct{}, ready func()) error {
 	dial := func(network, addr string) (net.Conn, error) {
 		return tls.Dial(network, addr, &tls.Config{InsecureSkipVerify: true}) // who we are does not matter here
@@ -210,13 +216,17 @@ func swarmIdleTLS(_ context.Context, addr string, end chan struct{}, ready func(
 }
 
 // swarmBare connects a bare socket, reads the welcome, and then does as told.
-func swarmBare(addr string, dial func(network, addr string) (net.Conn, error), ready func(), then func(net.Conn)) error {
+func swarmBare(addr string, dial func(network, addr string) (net.Conn, error), ready func(), then func(net.Conn), header ...string) error {
 	conn, err := dial("tcp", addr)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if _, err := fmt.Fprintf(conn, upgrade, "system_id=swarm&group_name=g"); err != nil {
+	request := fmt.Sprintf(upgrade, "system_id=swarm&group_name=g")
+	for _, h := range header {
+		request = strings.Replace(request, "\r\n\r\n", "\r\n"+h+"\r\n\r\n", 1)
+	}
+	if _, err := io.WriteString(conn, request); err != nil {
 		return err
 	}
 	b := make([]byte, 1)

@@ -262,7 +262,9 @@ func (s *tlsStream) Write(b []byte) (int, error) {
 		ok = s.c.writeWireLocked(b)
 		s.c.mu.Unlock()
 	default:
-		ok = s.c.writeWireLocked(b)
+		// An answer of conn's own, to a request for new keys. A peer that has us pile
+		// them up is a slow consumer.
+		ok = s.c.unsent.Load() <= int64(s.c.loop.e.opts.MaxQueuedBytes) && s.c.writeWireLocked(b)
 	}
 	if !ok {
 		return 0, net.ErrClosed
