@@ -66,12 +66,12 @@ const (
 type clientFlags uint8
 
 const (
-	flagOpened    clientFlags = 1 << iota // OnOpen has returned
-	flagReported                          // OnClose was called or will be
-	flagGotClose                          // no answer to our close frame is to be waited for
-	flagShutWrite                         // FIN sent
-	flagCounted                           // in the engine's addrLimits, as open
-	flagCountedRefused                    // there, as refused
+	flagOpened         clientFlags = 1 << iota // OnOpen has returned
+	flagReported                               // OnClose was called or will be
+	flagGotClose                               // no answer to our close frame is to be waited for
+	flagShutWrite                              // FIN sent
+	flagCounted                                // in the engine's addrLimits, as open
+	flagCountedRefused                         // there, as refused
 )
 
 // SubprotocolRaw is the WebSocket subprotocol whose clients get the data of a

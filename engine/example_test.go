@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"time"
 	"strings"
+	"time"
 
 	"github.com/coder/websocket"
 
