@@ -343,15 +343,16 @@ func cuts(b, at []byte) [][]byte {
 
 // FuzzDecoder: any cut of the bytes gives the same events and the same error.
 func FuzzDecoder(f *testing.F) {
-	f.Add([]byte(frame(0x01, "\xe4\xb8")+frame(0x89, "p")+frame(0x80, "\x96")+frame(0x88, "\x03\xe8bye")), []byte{3, 5, 7}, false)
-	f.Add([]byte("\x01\x03abc\x89\x00\x80\x02de\x88\x00\x81\x00"), []byte{1, 1, 1, 1}, true)
-	f.Add([]byte(frame(0x82, strings.Repeat("x", 300))+frame(0x83, "")), []byte{2, 1, 200}, false)
-	f.Add([]byte("\x81\xfd\x00\x00\x00\x00hello \xc0"), []byte{9}, false)
-	f.Fuzz(func(t *testing.T, b, at []byte, client bool) {
-		d := Decoder{Client: client, MaxMessage: 1000}
+	f.Add([]byte(frame(0x01, "\xe4\xb8")+frame(0x89, "p")+frame(0x80, "\x96")+frame(0x88, "\x03\xe8bye")), []byte{3, 5, 7}, false, false)
+	f.Add([]byte("\x01\x03abc\x89\x00\x80\x02de\x88\x00\x81\x00"), []byte{1, 1, 1, 1}, true, false)
+	f.Add([]byte(frame(0x82, strings.Repeat("x", 300))+frame(0x83, "")), []byte{2, 1, 200}, false, true)
+	f.Add([]byte("\x81\xfd\x00\x00\x00\x00hello \xc0"), []byte{9}, false, false)
+	f.Add([]byte(frame(0x41, "\xf2\x48")+frame(0x89, "p")+frame(0x80, "\xcd\xc9\xc9\x07\x00")+frame(0x41, "")), []byte{2, 20}, false, true)
+	f.Fuzz(func(t *testing.T, b, at []byte, client, deflate bool) {
+		d := Decoder{Client: client, Deflate: deflate, MaxMessage: 1000}
 		want, wantErr := run(&d, b)
 		for _, chunks := range [][][]byte{cuts(b, at), octets(b)} {
-			d := Decoder{Client: client, MaxMessage: 1000}
+			d := Decoder{Client: client, Deflate: deflate, MaxMessage: 1000}
 			if got, err := run(&d, chunks...); !slices.Equal(got, want) || err != wantErr {
 				t.Fatalf("cut: %q, %v; whole: %q, %v", got, err, want, wantErr)
 			}
