@@ -19,11 +19,12 @@ import (
 // A conformanceCase is what a client sends and what has to come back. If the last
 // arrival is no close, the client then closes itself, and that has to work.
 type conformanceCase struct {
-	name string
-	send string
-	chop int // bytes of a write, 0 for all in one
-	want []arrival
-	late string // is sent after the server's close, and changes nothing
+	name  string
+	send  string
+	chop  int // bytes of a write, 0 for all in one
+	want  []arrival
+	offer string // extensions
+	late  string // is sent after the server's close, and changes nothing
 }
 
 func startEcho(t *testing.T) *server {
@@ -34,7 +35,7 @@ func startEcho(t *testing.T) *server {
 func (s *server) conform(t *testing.T, tests []conformanceCase) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p, _ := s.connect(t, "", "")
+			p, _ := s.connect(t, tt.offer, "")
 			p.writeChopped(tt.send, tt.chop)
 			closed := false
 			for i, want := range tt.want {
