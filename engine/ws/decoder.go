@@ -1,6 +1,9 @@
 package ws
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // DefaultMaxMessage is the limit of a Decoder whose MaxMessage is zero.
 const DefaultMaxMessage = 1 << 20
@@ -264,12 +267,12 @@ func (d *Decoder) parseHeader(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// limit is MaxMessage with its default.
+// limit is MaxMessage with its default, and with room for sums.
 func (d *Decoder) limit() int64 {
 	if d.MaxMessage <= 0 {
 		return DefaultMaxMessage
 	}
-	return d.MaxMessage
+	return min(d.MaxMessage, math.MaxInt64/2)
 }
 
 // readControl takes part, the next bytes of a control frame's payload.

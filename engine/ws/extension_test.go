@@ -10,6 +10,7 @@ func TestNegotiateDeflate(t *testing.T) {
 		plain  = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 		with15 = plain + "; server_max_window_bits=15"
 		with10 = plain + "; server_max_window_bits=10"
+		with8  = plain + "; server_max_window_bits=8"
 	)
 	f := func(want string, lines ...string) {
 		t.Helper()
@@ -20,6 +21,8 @@ func TestNegotiateDeflate(t *testing.T) {
 			bits = 15
 		case with10:
 			bits = 10
+		case with8:
+			bits = 8
 		}
 		if got != want || window != bits {
 			t.Errorf("NegotiateDeflate(%q) = %d, %q, want %d, %q", lines, window, got, bits, want)
@@ -28,7 +31,7 @@ func TestNegotiateDeflate(t *testing.T) {
 	f("")
 	f("", "")
 	f("", "x-webkit-deflate-frame")
-	f("", "Permessage-Deflate-Frame, permessage-bzip2; a=b")
+	f("", "permessage-deflate-frame, permessage-bzip2; a=b")
 	f(plain, "permessage-deflate")
 	f(plain, "permessage-deflate; client_max_window_bits") // browsers
 	f(plain, " permessage-deflate ; client_max_window_bits = 9 ")
@@ -46,6 +49,8 @@ func TestNegotiateDeflate(t *testing.T) {
 	f("", `foo; a="x, permessage-deflate, y"`)
 	f("", `foo; a="\", permessage-deflate, \""`)
 
+	f(with8, "permessage-deflate; server_max_window_bits=8")
+	f(plain, "permessage-deflate; client_max_window_bits=8")
 	f(with10, "permessage-deflate; server_max_window_bits=10")
 	f(with10, "permessage-deflate; server_max_window_bits=10; client_max_window_bits, permessage-deflate")
 

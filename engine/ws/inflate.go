@@ -3,7 +3,6 @@ package ws
 import (
 	"compress/flate"
 	"io"
-	"math"
 	"sync"
 )
 
@@ -17,7 +16,7 @@ const deflateTail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 // eighth in every compressor's own bound.
 func (d *Decoder) maxPayload(compressed bool) int64 {
 	limit := d.limit()
-	if !compressed || limit > math.MaxInt64/2 {
+	if !compressed {
 		return limit
 	}
 	return limit + limit/8 + 64

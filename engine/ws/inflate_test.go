@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -127,6 +128,18 @@ func TestDecoderDeflateLimit(t *testing.T) {
 			if _, err := run(&d, []byte(tt.in)); !errors.Is(err, tt.err) {
 				t.Errorf("%s, %d bytes kept: %v, want %v", tt.name, kept, err, tt.err)
 			}
+		}
+	}
+}
+
+// The largest limit there is does not overflow.
+func TestDecoderNoLimit(t *testing.T) {
+	for _, limit := range []int64{math.MaxInt64, math.MaxInt64 - 1, math.MaxInt64 / 2, math.MaxInt64/9*8 + 1} {
+		d := Decoder{Deflate: true, MaxMessage: limit}
+		in := frame(0x81, "a") + frame(zText, "\xf2\x48\xcd\xc9\xc9\x07\x00") + frame(0x01, "b") + frame(0x80, "c")
+		got, err := run(&d, []byte(in))
+		if want := []string{`text "a"`, `text "Hello"`, `text "bc"`}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("limit %d: %q, %v, want %q", limit, got, err, want)
 		}
 	}
 }
