@@ -44,7 +44,14 @@ func TestConformanceClose(t *testing.T) {
 			conformanceCase{name: fmt.Sprintf("7.9 code %d", code), send: frame(closeFrame, closeBody(code, "")), want: refused},
 			conformanceCase{name: fmt.Sprintf("7.9 code %d with a reason", code), send: frame(closeFrame, closeBody(code, "because")), want: refused})
 	}
-	startEcho(t).conform(t, octetWise(tests))
+	tests = octetWise(tests)
+	// A close frame on its way is not destroyed by a reset, which the kernel would
+	// send if the server left the rest unread.
+	much := fragments(textFrame, manyText(4<<20), 64<<10)
+	tests = append(tests,
+		conformanceCase{name: "7.1.x then much more", send: closing + much, want: normal, late: much},
+		conformanceCase{name: "7.1.x much more behind a refusal", send: frame(contFrame, "") + much, want: refused, late: much})
+	startEcho(t).conform(t, tests)
 }
 
 // 7.1.6: a client that closes right behind a long message may miss its echo, but

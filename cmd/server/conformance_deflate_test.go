@@ -164,6 +164,14 @@ func TestConformanceDeflateOffers(t *testing.T) {
 	}
 }
 
+func TestConformanceNoDeflate(t *testing.T) {
+	p, answer := start(t, "-on-message", "echo").connect(t, "permessage-deflate", "")
+	if answer != "" {
+		t.Errorf("without -compress, answered %q", answer)
+	}
+	p.bye()
+}
+
 func TestConformanceDeflateRules(t *testing.T) {
 	const hello = "\xf2\x48\xcd\xc9\xc9\x07\x00"
 	zText := byte(textFrame | rsv1)

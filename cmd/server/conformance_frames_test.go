@@ -45,7 +45,7 @@ func TestConformanceFraming(t *testing.T) {
 // Messages are as long as -max-message allows, all their fragments together, and
 // what is longer is refused for its header.
 func TestConformanceSizeLimit(t *testing.T) {
-	s := start(t, "-on-message", "echo", "-max-message", "1000")
+	s := start(t, "-on-message", "echo", "-max-message", "1000", "-close-timeout", "10m")
 	full := strings.Repeat("x", 1000)
 	s.conform(t, octetWise([]conformanceCase{
 		{name: "at the limit", send: frame(textFrame, full), want: []arrival{isText(full)}},

@@ -117,7 +117,7 @@ func (s *server) connect(t *testing.T, offer, early string) (p *peer, extensions
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(2 * time.Minute))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	p = &peer{t: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10)}
 	head := "GET /ws?system_id=1 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\n"
