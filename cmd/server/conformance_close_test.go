@@ -57,7 +57,7 @@ func TestConformanceClose(t *testing.T) {
 // 7.1.6: a client that closes right behind a long message may miss its echo, but
 // never gets a part of it, nor what it sent after the close.
 func TestConformanceCloseBehindMuch(t *testing.T) {
-	p, _ := startEcho(t).connect(t, "", "")
+	p, _ := startEcho(t).connect(t, "")
 	long := strings.Repeat("BAsd7&jh23", 26_214)
 	p.write(frame(textFrame, long) + frame(textFrame, "Hello World!") + frame(closeFrame, closeBody(1000, "")) + frame(pingFrame, ""))
 	got := p.read()

@@ -59,7 +59,7 @@ func TestConformanceDeflate(t *testing.T) {
 	kinds := []struct {
 		name  string
 		first byte
-		make  func(n int) string
+		data  func(n int) string
 	}{
 		{"JSON", textFrame, func(n int) string {
 			return strings.Repeat(string(record), n/len(record)) + strings.Repeat(" ", n%len(record))
@@ -85,12 +85,12 @@ func TestConformanceDeflate(t *testing.T) {
 	for i, kind := range kinds {
 		for j, shape := range shapes {
 			t.Run(fmt.Sprintf("12.%d.%d %s, %d bytes in fragments of %d", i+1, j+1, kind.name, shape.size, shape.fragment), func(t *testing.T) {
-				p, answer := s.connect(t, "permessage-deflate", "")
+				p, answer := s.connect(t, "permessage-deflate")
 				if answer != plainAnswer {
 					t.Errorf("answered %q", answer)
 				}
 				for k := range 2 {
-					p.exchange(kind.first, kind.make(shape.size), levels[(i+j+k)%len(levels)], shape.fragment, 15)
+					p.exchange(kind.first, kind.data(shape.size), levels[(i+j+k)%len(levels)], shape.fragment, 15)
 				}
 				p.bye()
 			})
@@ -136,7 +136,7 @@ func TestConformanceDeflateOffers(t *testing.T) {
 	s := startEcho(t)
 	for _, tt := range tests {
 		t.Run("13 "+tt.offer, func(t *testing.T) {
-			p, answer := s.connect(t, tt.offer, "")
+			p, answer := s.connect(t, tt.offer)
 			if answer != tt.answer {
 				t.Fatalf("answered %q, want %q", answer, tt.answer)
 			}
@@ -165,7 +165,7 @@ func TestConformanceDeflateOffers(t *testing.T) {
 }
 
 func TestConformanceNoDeflate(t *testing.T) {
-	p, answer := start(t, "-on-message", "echo").connect(t, "permessage-deflate", "")
+	p, answer := start(t, "-on-message", "echo").connect(t, "permessage-deflate")
 	if answer != "" {
 		t.Errorf("without -compress, answered %q", answer)
 	}
@@ -215,7 +215,7 @@ func TestConformanceDeflateRules(t *testing.T) {
 
 	t.Run("inflates to the limit", func(t *testing.T) {
 		skipLong(t, 16<<20)
-		p, _ := s.connect(t, "permessage-deflate", "")
+		p, _ := s.connect(t, "permessage-deflate")
 		p.exchange(binFrame, strings.Repeat("\x00", 16<<20), 9, 1<<20, 15)
 		p.bye()
 	})

@@ -161,7 +161,7 @@ func TestConformanceFragments(t *testing.T) {
 // 5.19 once more, in turns: each ping is answered while the message waits for its
 // rest.
 func TestConformancePingsBetweenFragments(t *testing.T) {
-	p, _ := startEcho(t).connect(t, "", "")
+	p, _ := startEcho(t).connect(t, "")
 	p.write(frame(0x01, "begin "))
 	for i := range 20 {
 		want := fmt.Sprint(i)

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 // request is a valid handshake with the request line given, if any, and the header
@@ -56,13 +53,7 @@ func (s *server) refusals() map[string]int {
 // refusal the server has to close.
 func (s *server) ask(t *testing.T, request string, chop int) *http.Response {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Minute))
-	p := &peer{t: t, conn: conn, in: bufio.NewReader(conn)}
+	p := s.openSocket(t)
 	p.writeChopped(request, chop)
 	answer, err := http.ReadResponse(p.in, nil)
 	if err != nil {
@@ -232,13 +223,7 @@ func TestConformanceEarlyData(t *testing.T) {
 	s := startEcho(t)
 	early := frame(pingFrame, "early") + fragments(textFrame, "Hello", 2) + frame(binFrame, "\xff")
 	for _, chop := range []int{0, 1, 3, 50} {
-		conn, err := net.Dial("tcp", s.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(time.Minute))
-		p := &peer{t: t, conn: conn, in: bufio.NewReader(conn)}
+		p := s.openSocket(t)
 		p.writeChopped(request("")+early, chop)
 		if answer, err := http.ReadResponse(p.in, nil); err != nil || answer.StatusCode != 101 {
 			t.Fatal(answer, err)

@@ -31,15 +31,15 @@ func skipLong(t *testing.T, bytes int) {
 
 func TestConformanceLarge(t *testing.T) {
 	s := startEcho(t)
-	p, _ := s.connect(t, "", "")
+	p, _ := s.connect(t, "")
 	defer p.bye()
 	for kind, first := range []byte{textFrame, binFrame} {
-		make := []func(int) string{manyText, manyBytes}[kind]
+		content := []func(int) string{manyText, manyBytes}[kind]
 		run := func(name string, size, fragment, chop int) {
 			t.Run(name, func(t *testing.T) {
 				skipLong(t, size)
 				p.t = t
-				payload := make(size)
+				payload := content(size)
 				p.writeChopped(fragments(first, payload, fragment), chop)
 				if got, want := p.read(), (arrival{op: first & 0xF, payload: payload}); got != want {
 					t.Errorf("got %v, want %v", got, want)
@@ -63,7 +63,7 @@ func TestConformanceLarge(t *testing.T) {
 // 9.7 and 9.8: many messages, each echoed before the next is sent. The suite has
 // 1000 of each size; a hundred find the same.
 func TestConformanceManyMessages(t *testing.T) {
-	p, _ := startEcho(t).connect(t, "", "")
+	p, _ := startEcho(t).connect(t, "")
 	for _, size := range []int{0, 16, 64, 256, 1024, 4096} {
 		for range 100 {
 			p.write(frame(textFrame, manyText(size)) + frame(binFrame, manyBytes(size)))

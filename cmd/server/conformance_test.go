@@ -6,8 +6,8 @@ import (
 )
 
 // The conformance tests drive the server through a socket with bytes, case by case
-// as the public WebSocket test suite does, whose numbers the cases bear. The
-// sections are each in a file:
+// as the public WebSocket test suite does, whose numbers the cases bear, with x for
+// those it has not. Each file has some of its sections:
 //
 //	frames     1 framing, 2 pings, 3 reserved bits, 4 opcodes, 5 fragments
 //	text       6 UTF-8
@@ -37,7 +37,7 @@ func startEcho(t *testing.T) *server {
 func (s *server) conform(t *testing.T, tests []conformanceCase) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p, _ := s.connect(t, tt.offer, "")
+			p, _ := s.connect(t, tt.offer)
 			p.writeChopped(tt.send, tt.chop)
 			closed := false
 			for i, want := range tt.want {

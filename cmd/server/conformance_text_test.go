@@ -134,7 +134,7 @@ func TestConformanceTextWaits(t *testing.T) {
 		if tt.bad == "" {
 			continue
 		}
-		p, _ := s.connect(t, "", "")
+		p, _ := s.connect(t, "")
 		p.write(frameStart(textFrame, len(tt.good)+10, tt.good))
 		p.conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 		if b, err := p.in.Peek(1); len(b) > 0 || err == nil {

@@ -18,7 +18,7 @@ import (
 // First bytes of a frame, all with FIN. Without it, a message goes on.
 const (
 	fin        = 0x80
-	contFrame  = fin | 0x0
+	contFrame  = fin
 	textFrame  = fin | 0x1
 	binFrame   = fin | 0x2
 	closeFrame = fin | 0x8
@@ -108,9 +108,8 @@ type peer struct {
 	deflate bool // messages may have RSV1 set
 }
 
-// connect sends a handshake with the offered extensions, and early in the same
-// write. It returns the extensions that were agreed on.
-func (s *server) connect(t *testing.T, offer, early string) (p *peer, extensions string) {
+// openSocket connects, and sends nothing yet.
+func (s *server) openSocket(t *testing.T) *peer {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
@@ -118,15 +117,23 @@ func (s *server) connect(t *testing.T, offer, early string) (p *peer, extensions
 	}
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(time.Minute))
-	p = &peer{t: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10)}
+	return &peer{t: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10)}
+}
+
+// connect opens a WebSocket. offer is of extensions, and so is what it returns: what
+// was agreed on.
+func (s *server) connect(t *testing.T, offer string) (p *peer, extensions string) {
+	t.Helper()
+	p = s.openSocket(t)
 	head := "GET /ws?system_id=1 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\n"
 	if offer != "" {
 		head += "Sec-WebSocket-Extensions: " + offer + "\r\n"
 	}
-	p.write(head + "\r\n" + early)
-	for line := ""; ; {
-		switch line, err = p.in.ReadString('\n'); {
+	p.write(head + "\r\n")
+	for {
+		line, err := p.in.ReadString('\n')
+		switch {
 		case err != nil:
 			t.Fatalf("in the answer to the handshake: %v", err)
 		case line == "\r\n":
