@@ -61,7 +61,7 @@ func (l *loop) housekeep() {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	var drainable, ended, gone []*Client
-	for quit := false; !quit; {
+	for quit, idle := false, false; !quit || !idle; {
 		select {
 		case <-ticker.C:
 			l.wheel.Advance(l.e.tickNow(), l.visit)
@@ -74,6 +74,7 @@ func (l *loop) housekeep() {
 		l.ended, ended = ended[:0], l.ended
 		l.gone, gone = gone[:0], l.gone
 		l.mu.Unlock()
+		idle = len(drainable)+len(ended)+len(gone) == 0
 		for _, c := range drainable {
 			c.drain()
 		}
