@@ -61,19 +61,21 @@ func (b *backlog) largest() *Client {
 // MaxQueuedTotal. There is no close frame: it would have to wait, too. It must be
 // called without a Client.mu.
 func (e *Engine) shed() {
-	var freed int64 // counted now; what nbio holds is freed when the poller closes
-	for e.queued.Load()-freed > e.opts.MaxQueuedTotal {
+	for e.queued.Load() > e.opts.MaxQueuedTotal {
 		c := e.backlog.largest()
 		if c == nil {
 			return
 		}
 		c.mu.Lock()
-		ended := c.leaveOpenLocked(stateClosing, CloseMemory)
-		c.dropQueueLocked()
-		if c.out != nil {
-			e.backlog.untrack(c)
-			freed += c.unsent.Load()
+		if c.out == nil { // it has read all meanwhile
+			c.mu.Unlock()
+			continue
 		}
+		ended := c.leaveOpenLocked(stateClosing, CloseMemory)
+		// What nbio holds is freed in a moment, when the poller closes: counted now, or
+		// the next push would cut off others for it.
+		e.queued.Add(-c.unsent.Swap(0))
+		c.dropQueueLocked()
 		c.mu.Unlock()
 		cut(c.nc)
 		if ended {

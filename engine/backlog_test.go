@@ -131,3 +131,34 @@ func TestShed(t *testing.T) {
 	}
 	eventually(t, "all memory is given back", func() bool { return e.Stats().QueuedBytes == 0 && e.backlog.largest() == nil })
 }
+
+// A message that is longer than MaxQueuedBytes may wait alone, but for few: the
+// budget of all holds, and what was cut off for it is not counted any more.
+func TestShedAfterOneMessage(t *testing.T) {
+	const clients, total = 20, 8 << 20
+	o := Options{NoWelcome: true, MaxQueuedTotal: total}
+	ledger := keepLedger(t, &o)
+	e := newEngine(t, o)
+	for range clients {
+		stuck(t, e, "system_id=1")
+	}
+	data := make([]byte, 6<<20) // the kernel takes up to 4 MiB of each
+	r, err := e.Push(testContext(t), ToSystem("1"), Message{Kind: Binary, Data: data})
+	if err != nil || r.Matched != clients || r.Queued != clients {
+		t.Fatalf("%+v, %v, want %d queued", r, err, clients)
+	}
+	if queued := e.Stats().QueuedBytes; queued > total {
+		t.Errorf("%d bytes wait, over the budget of %d", queued, total)
+	}
+	left := e.Count(Query{})
+	if left == 0 || left == clients {
+		t.Errorf("%d of %d clients are left", left, clients)
+	}
+	if reasons := ledger.closed(left); reasons[CloseMemory] != clients-left {
+		t.Errorf("OnClose was given %v, want memory for %d", reasons, clients-left)
+	}
+	for c := range e.Clients(Query{}) {
+		cut(c.nc)
+	}
+	settled(t, e, 0)
+}

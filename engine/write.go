@@ -55,6 +55,9 @@ func (c *Client) deliver(b []byte, f *frame) Outcome {
 	if c.out == nil {
 		o := c.writeLocked(b)
 		c.mu.Unlock()
+		if o == Queued {
+			c.loop.e.shed()
+		}
 		return o
 	}
 	q := queued{f: f, size: len(b)}
@@ -226,7 +229,7 @@ func (c *Client) dropQueueLocked() {
 	}
 	c.loop.e.queued.Add(int64(-c.out.bytes))
 	c.out.bytes, c.out.waiting = 0, nil
-	if c.unsent.Load() == 0 || c.state == stateClosed {
+	if c.unsent.Load() <= 0 || c.state == stateClosed {
 		c.more.Store(false)
 		c.loop.e.backlog.untrack(c)
 		c.out = nil
