@@ -36,6 +36,10 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(roleEnv); name != "" {
+		playRole(name)
+		return
+	}
 	if mode := os.Getenv(swarmEnv); mode != "" {
 		n, _ := strconv.Atoi(os.Getenv(swarmCount))
 		runSwarm(mode, os.Getenv(swarmAddr), n)

@@ -229,7 +229,7 @@ func (c *Client) dropQueueLocked() {
 	}
 	c.loop.e.queued.Add(int64(-c.out.bytes))
 	c.out.bytes, c.out.waiting = 0, nil
-	if c.unsent.Load() <= 0 || c.state == stateClosed {
+	if c.unsent.Load() <= 0 || c.state == stateClosed { // below 0 if shed wrote it off
 		c.more.Store(false)
 		c.loop.e.backlog.untrack(c)
 		c.out = nil
