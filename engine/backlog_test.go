@@ -154,7 +154,7 @@ func TestShedAfterOneMessage(t *testing.T) {
 	if left == 0 || left == clients {
 		t.Errorf("%d of %d clients are left", left, clients)
 	}
-	if reasons := ledger.closed(left); reasons[CloseMemory] != clients-left {
+	if reasons := ledger.closed(e, left); reasons[CloseMemory] != clients-left {
 		t.Errorf("OnClose was given %v, want memory for %d", reasons, clients-left)
 	}
 	for c := range e.Clients(Query{}) {

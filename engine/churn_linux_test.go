@@ -147,7 +147,7 @@ func TestComeAndGo(t *testing.T) {
 		t.Errorf("clients complain: %v", report.Complaint)
 	}
 	settled(t, e, 0)
-	reasons := ledger.closed(0)
+	reasons := ledger.closed(e, 0)
 	opened := len(ledger.open)
 	if total := report.Welcomed + report.Unsure + report.Half; total != connections ||
 		opened < report.Welcomed || opened > report.Welcomed+report.Unsure || uint64(opened) != e.Stats().Accepted {

@@ -69,27 +69,24 @@ func keepLedger(t testing.TB, o *Options) *ledger {
 	return l
 }
 
-// opened is how many clients there were.
-func (l *ledger) opened() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.open)
-}
-
-// closed waits for the OnClose of all but n clients, and returns how often each
-// reason was given since the last call.
-func (l *ledger) closed(n int) (reasons map[CloseReason]int) {
+// closed waits until the callbacks have caught up with the engine, of which n
+// clients are open, and returns how often each reason was given since the last call.
+func (l *ledger) closed(e *Engine, n int) (reasons map[CloseReason]int) {
 	l.t.Helper()
-	eventually(l.t, "OnClose was called for each", func() bool {
+	eventually(l.t, "OnOpen and OnClose were called for each", func() bool {
+		ever := n
+		for _, closed := range e.Stats().Closed {
+			ever += int(closed)
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		left := 0
-		for _, open := range l.open {
-			if open {
-				left++
+		open := 0
+		for _, is := range l.open {
+			if is {
+				open++
 			}
 		}
-		return left == n
+		return open == n && len(l.open) == ever
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,7 +160,6 @@ func TestResets(t *testing.T) {
 		}), true, CloseBackend},
 	}
 	for _, tt := range tests {
-		before := ledger.opened()
 		for range rounds {
 			reset(tt.do())
 			ring(t, e, innocent)
@@ -171,11 +167,8 @@ func TestResets(t *testing.T) {
 		if tt.name == "in Authenticate" {
 			close(proceed) // they go on with clients that are gone
 		}
-		if tt.opened {
-			eventually(t, tt.name+": OnOpen was called for each", func() bool { return ledger.opened()-before == rounds })
-		}
 		settled(t, e, 1)
-		reasons := ledger.closed(1)
+		reasons := ledger.closed(e, 1)
 		if n := reasons[tt.why]; len(reasons) > 1 || tt.opened && n != rounds {
 			t.Errorf("%s: OnClose was given %v, want %v alone", tt.name, reasons, tt.why)
 		}
@@ -267,7 +260,7 @@ func TestHalfClosed(t *testing.T) {
 			t.Errorf("%s: got %v and %+v; want %s, close code %d and EOF", tt.name, got, end, tt.want, tt.code)
 		}
 		settled(t, e, 1) // before w is closed
-		if reasons := ledger.closed(1); len(reasons) != 1 || reasons[tt.why] != 1 {
+		if reasons := ledger.closed(e, 1); len(reasons) != 1 || reasons[tt.why] != 1 {
 			t.Errorf("%s: OnClose was given %v, want %v", tt.name, reasons, tt.why)
 		}
 		ring(t, e, innocent)
@@ -290,7 +283,7 @@ func TestReadingSideShut(t *testing.T) {
 	ring(t, e, innocent)
 	reset(w)
 	settled(t, e, 1)
-	if reasons := ledger.closed(1); reasons[CloseSlowConsumer]+reasons[CloseReset] != 1 {
+	if reasons := ledger.closed(e, 1); reasons[CloseSlowConsumer]+reasons[CloseReset] != 1 {
 		t.Errorf("OnClose was given %v, want slow consumer", reasons)
 	}
 }
@@ -333,7 +326,7 @@ func TestCloseFromBothSides(t *testing.T) {
 		wg.Wait()
 	}
 	settled(t, e, 0)
-	reasons := ledger.closed(0)
+	reasons := ledger.closed(e, 0)
 	if reasons[ClosePeer] != int(byCode[0].Load()) || reasons[CloseBackend] != int(byCode[1].Load()) || len(ledger.open) != rounds {
 		t.Errorf("OnClose was given %v for %d clients; they saw 1000 %d times and 3500 %d times",
 			reasons, len(ledger.open), byCode[0].Load(), byCode[1].Load())

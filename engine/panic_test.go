@@ -111,7 +111,7 @@ func TestPanics(t *testing.T) {
 				w.Close()
 			}
 			settled(t, e, len(others))
-			reasons := ledger.closed(len(others))
+			reasons := ledger.closed(e, len(others))
 			if tt.code != 0 && (len(reasons) != 1 || reasons[tt.why] != 1) {
 				t.Errorf("%s: OnClose was given %v, want %v", tt.callback, reasons, tt.why)
 			}

@@ -95,7 +95,7 @@ func TestPushRacesWithShutdown(t *testing.T) {
 		if received.Load() != reported.Load() {
 			t.Errorf("%d messages arrived, %d were reported as sent", received.Load(), reported.Load())
 		}
-		if reasons := ledger.closed(0); len(reasons) != 1 || reasons[CloseShutdown] == 0 {
+		if reasons := ledger.closed(e, 0); len(reasons) != 1 || reasons[CloseShutdown] == 0 {
 			t.Errorf("OnClose was given %v, want shutdown", reasons)
 		}
 	}
