@@ -32,13 +32,17 @@ type errRefused struct {
 
 func (e *errRefused) Error() string { return fmt.Sprint("refused with ", e.status) }
 
-// openWire connects and reads the welcome.
+// openWire connects and reads the welcome. d.Timeout bounds each of the two.
 func openWire(d *net.Dialer, addr, query string) (*wire, error) {
 	conn, err := d.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	w := &wire{TCPConn: conn.(*net.TCPConn), br: bufio.NewReaderSize(conn, 512)}
+	if d.Timeout > 0 {
+		w.SetDeadline(time.Now().Add(d.Timeout))
+		defer w.SetDeadline(time.Time{})
+	}
 	if err := w.greet(query); err != nil {
 		conn.Close()
 		return nil, err
