@@ -198,7 +198,8 @@ func TestTLSOtherRequests(t *testing.T) {
 	server, client := testTLS(t)
 	e := newEngine(t, Options{TLS: server, ServeHTTP: true})
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(w, r.Body)
+		b, _ := io.ReadAll(r.Body) // net/http does not read on once an answer has begun
+		w.Write(b)
 	})}
 	go srv.Serve(e.HTTP())
 	defer srv.Close()
