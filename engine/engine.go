@@ -33,6 +33,7 @@ type Engine struct {
 	tls        *tls.Config // nil without TLS
 	tlsRunning atomic.Int32
 	tlsWaiting chan *tlsStream
+	tlsParked  atomic.Int64 // bytes that came during handshakes
 
 	pingTicks, pongTicks, closeTicks uint32
 

@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -306,6 +308,7 @@ func TestOptions(t *testing.T) {
 	bad := map[string]Options{
 		"Addr": {Addr: "nonsense"}, "Path": {Path: "ws"}, "Pollers": {Pollers: 257}, "NodeID": {NodeID: MaxNodeID + 1},
 		"PingInterval": {PingInterval: time.Millisecond}, "MaxQueuedBytes": {MaxQueuedBytes: 1}, "MaxMessageBytes": {MaxMessageBytes: -1},
+		"AllowOrigins": {AllowOrigins: []string{"a/b"}}, "TLS": {TLS: new(tls.Config)}, "TrustedProxies": {TrustedProxies: []netip.Prefix{{}}},
 	}
 	for name, o := range bad {
 		if _, err := New(o); err == nil || !strings.Contains(err.Error(), name) {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"carillon/engine/ws"
 )
 
 // Options configures New. The zero value serves ws://127.0.0.1:9991/ws.
@@ -85,9 +87,9 @@ type Options struct {
 	// bound.
 	MaxInboundMessages int
 	MaxInboundBytes    int
-	// MaxQueuedBytes bounds what waits for one client that does not read; over it
-	// SlowPolicy decides. One message that is longer may wait alone. What the kernel
-	// holds does not count. Default 64 KiB.
+	// MaxQueuedBytes bounds what waits for one client that does not read, behind the
+	// message that is being written, which may be longer; over it SlowPolicy decides.
+	// What the kernel holds does not count. Default 64 KiB.
 	MaxQueuedBytes int
 	// SlowPolicy is what happens to a client over MaxQueuedBytes. Default CloseSlow.
 	SlowPolicy SlowPolicy
@@ -175,6 +177,11 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if !strings.HasPrefix(o.Path, "/") || strings.ContainsAny(o.Path, "?# ") {
 		return o, fmt.Errorf("engine: Path %q: want a path that begins with /", o.Path)
+	}
+	for _, p := range o.AllowOrigins {
+		if !ws.ValidOriginPattern(p) {
+			return o, fmt.Errorf("engine: AllowOrigins: %q matches no origin: want one such as https://*.example.com, or *", p)
+		}
 	}
 	for _, p := range o.TrustedProxies {
 		if !p.IsValid() {

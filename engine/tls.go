@@ -21,9 +21,11 @@ const (
 	// maxTLSHandshakes bounds the goroutines, maxTLSWaiting who waits for one.
 	maxTLSHandshakes = 4096
 	maxTLSWaiting    = 1 << 16
-	// maxTLSParked bounds what comes during a handshake: certificates of clients, and
-	// what they send ahead.
-	maxTLSParked = 64 << 10
+	// maxTLSParked bounds what one client sends until the poller hears that its
+	// handshake is over, such as the body of a request, and maxTLSParkedTotal what all
+	// do.
+	maxTLSParked      = 1 << 20
+	maxTLSParkedTotal = 64 << 20
 	// tlsBatch is how much is encrypted between two writes.
 	tlsBatch = 64 << 10
 
@@ -52,6 +54,7 @@ type tlsHandshake struct {
 	mu      sync.Mutex // guards the following fields
 	more    *sync.Cond // signals in or gone
 	in      []byte
+	parked  int64 // bytes that came
 	started bool
 	gone    bool
 }
@@ -80,10 +83,15 @@ func (s *tlsStream) received(b []byte) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.gone {
+		return
+	}
 	h.in = append(h.in, b...)
 	h.more.Signal()
+	h.parked += int64(len(b))
 	switch {
-	case len(h.in) > maxTLSParked:
+	case s.c.loop.e.tlsParked.Add(int64(len(b))) > maxTLSParkedTotal || h.parked > maxTLSParked:
+		h.gone = true
 		s.c.loop.e.refused.add("early data")
 		cut(s.c.nc)
 	case h.started:
@@ -130,7 +138,9 @@ func (s *tlsStream) handshake() {
 	e := s.c.loop.e
 	s.conn = tls.Server(s, e.tls)
 	if err := s.conn.Handshake(); err != nil {
-		e.refused.add("tls")
+		if !errors.Is(err, net.ErrClosed) { // that has been counted, or is the peer's doing
+			e.refused.add("tls")
+		}
 		e.log.Debug().Err(err).Stringer("remote", s.c.nc.RemoteAddr()).Msg("TLS handshake failed")
 		cut(s.c.nc)
 		return
@@ -143,6 +153,7 @@ func (s *tlsStream) resume() {
 	h := s.shake.Load()
 	h.mu.Lock()
 	s.in = h.in
+	s.unparkLocked(h)
 	h.mu.Unlock()
 	s.shake.Store(nil)
 	s.decrypt()
@@ -154,8 +165,14 @@ func (s *tlsStream) end() {
 		h.mu.Lock()
 		h.gone = true
 		h.more.Signal()
+		s.unparkLocked(h)
 		h.mu.Unlock()
 	}
+}
+
+func (s *tlsStream) unparkLocked(h *tlsHandshake) {
+	s.c.loop.e.tlsParked.Add(-h.parked)
+	h.parked = 0
 }
 
 var tlsBuffers = sync.Pool{New: func() any { return new([16 << 10]byte) }}
@@ -262,11 +279,11 @@ func (s *tlsStream) Write(b []byte) (int, error) {
 		ok = s.c.writeWireLocked(b)
 		s.c.mu.Unlock()
 	default:
-		// An answer of conn's own, to a request for new keys. A peer that has us pile
-		// them up is a slow consumer.
-		ok = s.c.unsent.Load() <= int64(s.c.loop.e.opts.MaxQueuedBytes) && s.c.writeWireLocked(b)
+		// An answer of conn's own, such as that to a request for new keys.
+		ok = s.c.controlRoomLocked(len(b)) && s.c.writeWireLocked(b)
 	}
 	if !ok {
+		cut(s.c.nc) // conn writes no more after this
 		return 0, net.ErrClosed
 	}
 	return len(b), nil

@@ -218,6 +218,22 @@ func TestTLSOtherRequests(t *testing.T) {
 		}
 	}
 	eventually(t, "the connections have left nbio", func() bool { return e.conns.Load() == 0 })
+	if n := e.tlsParked.Load(); n != 0 {
+		t.Errorf("%d bytes are still parked", n)
+	}
+}
+
+// clientHello is the first thing that a client sends.
+func clientHello(config *tls.Config) string {
+	ours, theirs := net.Pipe()
+	go func() {
+		tls.Client(ours, config).Handshake()
+		ours.Close()
+	}()
+	defer theirs.Close()
+	b := make([]byte, 4<<10)
+	n, _ := theirs.Read(b)
+	return string(b[:n])
 }
 
 // Who does not speak TLS, or not to the end, is refused, and costs no goroutine.
@@ -233,16 +249,15 @@ func TestTLSRefusals(t *testing.T) {
 	if _, err := tls.Dial("tcp", e.Addr().String(), strange); err == nil {
 		t.Error("the client accepted any certificate")
 	}
-	hello := make(chan []byte, 1)
-	ours, theirs := net.Pipe()
-	go func() {
-		b := make([]byte, 4<<10)
-		n, _ := theirs.Read(b)
-		hello <- b[:n]
-		theirs.Close()
-	}()
-	tls.Client(ours, client).Handshake()
-	stalls := rawConn(t, e, string(<-hello)) // and never a Finished
+	hello := clientHello(client)
+	eventually(t, "no handshake runs", func() bool { return e.tlsRunning.Load() == 0 })
+	e.tlsRunning.Add(maxTLSHandshakes) // what comes has to wait
+	flood := rawConn(t, e, hello)
+	if _, err := flood.Write(make([]byte, 2*maxTLSParked)); err == nil {
+		io.ReadAll(flood)
+	}
+	e.tlsRunning.Add(-maxTLSHandshakes)
+	stalls := rawConn(t, e, hello) // and never a Finished
 	silent := rawConn(t, e, "")
 	part := rawConn(t, e, "\x16\x03\x01\x02\x00\x01")
 	garbage := rawConn(t, e, "\x16\x03\x01\x00\x05hello")
@@ -252,8 +267,11 @@ func TestTLSRefusals(t *testing.T) {
 		}
 	}
 	eventually(t, "no handshake runs", func() bool { return e.tlsRunning.Load() == 0 && e.conns.Load() == 0 })
+	if n := e.tlsParked.Load(); n != 0 {
+		t.Errorf("%d bytes are still parked", n)
+	}
 	refused := e.Stats().Refused
-	for label, want := range map[string]uint64{"no tls": 1, "tls": 3, "handshake timeout": 3} {
+	for label, want := range map[string]uint64{"no tls": 1, "tls": 2, "early data": 1, "handshake timeout": 3} {
 		if refused[label] != want {
 			t.Errorf("%d counted as %q, want %d: %v", refused[label], label, want, refused)
 		}

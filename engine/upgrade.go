@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"unique"
 
@@ -73,9 +74,13 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		b = hs.head
 	}
 	if !hs.ours {
-		method, path, known, err := ws.PeekRequestLine(b)
-		hs.ours = known && string(method) == "GET" && string(path) == e.opts.Path
-		if err != nil || known && !hs.ours {
+		_, path, known, err := ws.PeekRequestLine(b)
+		hs.ours = known && string(path) == e.opts.Path
+		switch {
+		case err != nil && e.asksForUs(b):
+			c.refuse(err, "")
+			return
+		case err != nil || known && !hs.ours:
 			c.handOver(b, err)
 			return
 		}
@@ -142,6 +147,13 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 	default:
 		c.refuse(errOverloaded, "overloaded")
 	}
+}
+
+// asksForUs reports whether what is no request was meant for Options.Path. What was
+// not is net/http's, which also takes targets that are not ASCII.
+func (e *Engine) asksForUs(b []byte) bool {
+	rest, ok := bytes.CutPrefix(b, []byte("GET "+e.opts.Path))
+	return ok && (len(rest) == 0 || strings.IndexByte(" ?#", rest[0]) >= 0)
 }
 
 var (
@@ -319,6 +331,9 @@ func (c *Client) refuse(err error, label string) {
 	case errors.As(err, &proto):
 		answer = RefuseError{Status: proto.Status, Code: CodeConnectFailed, Detail: proto.Message}
 		header, label = proto.Header, proto.Reason
+		if proto.Status == 405 {
+			answer.Code = CodeBadMethod
+		}
 	case errors.As(err, &field):
 		answer = RefuseError{Status: 400, Code: CodeBadParameter, Field: field.Field, Detail: field.Want}
 	}

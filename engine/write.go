@@ -18,7 +18,8 @@ import (
 // outQueue is what waits for one client, beginning with what nbio holds.
 type outQueue struct {
 	waiting []queued // behind that; the first one is next
-	bytes   int      // of waiting
+	bytes   int      // of waiting; MaxQueuedBytes bounds them
+	control int      // bytes of control frames and the like that nbio was given since it last held nothing
 	class   uint8    // the backlog's class of this client
 }
 
@@ -145,7 +146,7 @@ func (c *Client) queueLocked() {
 // the engine's allow.
 func (c *Client) enqueueAndUnlock(q queued) Outcome {
 	e := c.loop.e
-	if c.queuedLocked()+q.size > e.opts.MaxQueuedBytes && !c.makeRoomLocked(q.size) {
+	if c.out.bytes+q.size > e.opts.MaxQueuedBytes && !c.makeRoomLocked(q.size) {
 		c.mu.Unlock()
 		if e.opts.SlowPolicy == CloseSlow {
 			c.end(CloseSlowConsumer, "slow consumer")
@@ -183,7 +184,7 @@ func (c *Client) makeRoomLocked(size int) bool {
 		e.dropped.Add(1)
 		return false
 	}
-	for c.queuedLocked()+size > e.opts.MaxQueuedBytes {
+	for c.out.bytes+size > e.opts.MaxQueuedBytes {
 		if len(c.out.waiting) == 0 {
 			e.dropped.Add(1)
 			return false
@@ -201,6 +202,9 @@ func (c *Client) drain() {
 	defer r.release()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.out != nil && c.unsent.Load() == 0 {
+		c.out.control = 0
+	}
 	for c.out != nil && len(c.out.waiting) > 0 && c.unsent.Load() == 0 && c.state != stateClosed {
 		switch q := c.takeLocked(); {
 		case q.f != nil:
@@ -237,21 +241,31 @@ func (c *Client) dropQueueLocked() {
 }
 
 // writeControl sends a ping or pong. It overtakes the messages that wait, but not
-// the one of which a part is written. A peer that has us pile up pongs is a slow
-// consumer.
+// the one of which a part is written.
 func (c *Client) writeControl(b []byte) {
 	c.mu.Lock()
 	if c.state != stateOpen {
 		c.mu.Unlock()
 		return
 	}
-	if c.unsent.Load() > int64(c.loop.e.opts.MaxQueuedBytes) {
-		c.mu.Unlock()
-		c.end(CloseSlowConsumer, "slow consumer")
-		return
+	room := c.controlRoomLocked(len(b))
+	if room {
+		c.writeBytesLocked(b)
 	}
-	c.writeBytesLocked(b)
 	c.mu.Unlock()
+	if !room {
+		c.end(CloseSlowConsumer, "slow consumer")
+	}
+}
+
+// controlRoomLocked takes n bytes of what c's answers to its peer may wait for: one
+// that has us pile up pongs is a slow consumer.
+func (c *Client) controlRoomLocked(n int) bool {
+	if c.out == nil {
+		return true
+	}
+	c.out.control += n
+	return c.out.control <= c.loop.e.opts.MaxQueuedBytes
 }
 
 // Send sends m to this client alone, like Engine.Push with ToClient, and does not

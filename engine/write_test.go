@@ -10,6 +10,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 // stuck opens a client that does not read, with a small receive buffer.
@@ -86,7 +88,7 @@ func TestSlowConsumer(t *testing.T) {
 		good.next()
 		queued += r.Queued
 		dropped += r.Dropped
-		if held := c.Stats().QueuedBytes; held > 64<<10 {
+		if held := c.Stats().QueuedBytes; held > (64+16)<<10+1000 {
 			t.Fatalf("%d bytes wait, over the budget", held)
 		}
 		if n > 2000 {
@@ -171,6 +173,44 @@ func TestMessageOverBudget(t *testing.T) {
 	}
 	if env := p.next(); !bytes.Equal(env.Data, data) {
 		t.Errorf("%d bytes arrived, want %d", len(env.Data), len(data))
+	}
+}
+
+// A client that reads is no slow consumer for what it sends behind a message whose
+// echo is still being written: a ping, or another such message.
+func TestBehindLargeEcho(t *testing.T) {
+	for _, queue := range []int{1 << 10, 8<<20 + 16} {
+		e := newEngine(t, Options{MaxQueuedBytes: queue, MaxMessageBytes: 8 << 20,
+			OnMessage: func(c *Client, k Kind, b []byte) { c.Echo(k, b) }})
+		p := dial(t, e, "system_id=1")
+		large := bytes.Repeat([]byte("x"), 8<<20)
+		n := 1
+		if queue >= len(large) {
+			n = 2 // one that is being written, and one that waits
+		}
+		wrote := make(chan error, 1)
+		go func() {
+			for range n {
+				if err := p.Write(testContext(t), websocket.MessageBinary, large); err != nil {
+					wrote <- err
+					return
+				}
+			}
+			wrote <- p.Ping(testContext(t))
+		}()
+		// The whole of it is with the server before anything is read.
+		eventually(t, "all has come", func() bool { return e.Stats().BytesIn > uint64(n*len(large)) })
+		time.Sleep(50 * time.Millisecond) // and the ping, most times
+		p.SetReadLimit(-1)
+		for range n {
+			if _, b, err := p.Read(testContext(t)); err != nil || !bytes.Equal(b, large) {
+				t.Fatalf("%d bytes came back, %v", len(b), err)
+			}
+		}
+		go p.Read(testContext(t)) // for the pong
+		if err := <-wrote; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -80,6 +80,9 @@ func (c *call) refuse(err error) {
 	}
 	if p.header[0] != "" {
 		c.w.Header().Set(p.header[0], p.header[1])
+		if p.header[0] == "Upgrade" {
+			c.w.Header().Set("Connection", "upgrade") // RFC 9110 section 7.8
+		}
 	}
 	_ = c.answer(p.status, newObject(nil).
 		int("code", int(p.code)).str("msg", p.code.Text(c.api.lang)).

@@ -148,7 +148,7 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	f.add(number{&o.MaxInboundMessages, 0}.init(), "max-inbound-rate", "`number` of messages that a client may send in a second, 0 for any")
 	f.add(sizeInt{&o.MaxInboundBytes, 0}.init(), "max-inbound-bytes", "bytes that a client may send in a second, a `size`, 0 for any")
 	f.add(size{&o.MemoryLimit, availableMemory("/") / 10 * 8}.init(), "memory-limit", "memory to stay under, a `size`; Go's own limit is set to it, and close to it handshakes are answered 503; by default 80 % of what the control group or the machine has")
-	f.add(sizeInt{&o.MaxQueuedBytes, 64 << 10}.init(), "max-queue", "what may wait for one client that does not read, a `size`")
+	f.add(sizeInt{&o.MaxQueuedBytes, 64 << 10}.init(), "max-queue", "what may wait for one client that does not read, behind the message that is being written, a `size`; at least -max-message with -on-message echo")
 	f.add(oneOf{&policy, []string{"close", "drop-oldest", "drop-new"}}, "slow-policy", "what a full queue does, `close|drop-oldest|drop-new`")
 	f.add(size{&o.MaxQueuedTotal, 0}.init(), "max-queue-total", "what may wait for all clients together, a `size`, by default a quarter of -memory-limit; over it, those that hold most are cut off")
 	f.add(count{number{&o.MaxGroups, 64}.init()}, "max-groups", "`number` of groups of one client")

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/signal"
@@ -22,6 +23,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"carillon/engine"
+	"carillon/engine/ws"
 	"carillon/httpapi"
 )
 
@@ -62,6 +64,9 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 	c.engine.Logger = &log
 	c.engine.ServeHTTP = c.apiAddr == ""
 	c.engine.OnMessage, c.engine.NoWelcome = onMessage(c.onMessage)
+	if c.onMessage == "echo" { // who may send a message may have it back, with a header
+		c.engine.MaxQueuedBytes = max(c.engine.MaxQueuedBytes, int(c.engine.MaxMessageBytes)+ws.HeaderLen(math.MaxInt))
+	}
 	if c.tlsCert != "" {
 		cert, err := loadCertificate(c.tlsCert, c.tlsKey, log)
 		if err != nil {

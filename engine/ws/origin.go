@@ -43,6 +43,19 @@ func OriginAllowed(origin, host string, patterns []string) bool {
 	return false
 }
 
+// ValidOriginPattern reports whether p is a pattern of OriginAllowed that some
+// origin can match.
+func ValidOriginPattern(p string) bool {
+	if p == "*" || p == "null" {
+		return true
+	}
+	scheme, authority, ok := strings.Cut(p, "://")
+	if !ok {
+		scheme, authority = "*", p
+	}
+	return validToken(scheme) && validAuthority(strings.ReplaceAll(authority, "*", "0"))
+}
+
 // withoutDefaultPort returns authority without the port that scheme implies.
 func withoutDefaultPort(scheme, authority string) string {
 	port := ""

@@ -54,3 +54,16 @@ func TestOriginAllowed(t *testing.T) {
 	f("https://aaabaac", "x", false, "*aab")
 	f("https://abcd", "x", true, "a*c*")
 }
+
+func TestValidOriginPattern(t *testing.T) {
+	for p, want := range map[string]bool{
+		"*": true, "null": true, "app.example.com": true, "https://*.example.com": true, "http://localhost:*": true,
+		"http*://[::1]:80": true, "*://a": true,
+		"": false, "https://": false, "https://a/": false, "https://a/b": false, "a b": false, "://a": false,
+		"https://user@a": false, "a:http": false, "https://a?b": false,
+	} {
+		if got := ValidOriginPattern(p); got != want {
+			t.Errorf("%q: %v, want %v", p, got, want)
+		}
+	}
+}
