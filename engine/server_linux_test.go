@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -22,6 +23,7 @@ type server struct {
 
 type serverSpec struct {
 	Descriptors    uint64 // soft limit; 0 leaves it as it is
+	MemoryLimit    int64  // Go's, too; 0 for none
 	MaxConnections int
 	MaxQueuedBytes int
 	MaxQueuedTotal int64
@@ -82,10 +84,13 @@ func serve(b []byte, p *parent) error {
 			return err
 		}
 	}
+	if spec.MemoryLimit > 0 {
+		debug.SetMemoryLimit(spec.MemoryLimit)
+	}
 	var lines lineCounter
 	log := zerolog.New(&lines).Level(zerolog.InfoLevel)
 	e, err := New(Options{Addr: "127.0.0.1:0", Logger: &log,
-		MaxConnections: spec.MaxConnections, MaxQueuedBytes: spec.MaxQueuedBytes, MaxQueuedTotal: spec.MaxQueuedTotal})
+		MemoryLimit: spec.MemoryLimit, MaxConnections: spec.MaxConnections, MaxQueuedBytes: spec.MaxQueuedBytes, MaxQueuedTotal: spec.MaxQueuedTotal})
 	if err != nil {
 		return err
 	}
