@@ -148,7 +148,7 @@ func TestComeAndGo(t *testing.T) {
 	}
 	settled(t, e, 0)
 	reasons := ledger.closed(e, 0)
-	opened := len(ledger.open)
+	opened := ledger.total
 	if total := report.Welcomed + report.Unsure + report.Half; total != connections ||
 		opened < report.Welcomed || opened > report.Welcomed+report.Unsure || uint64(opened) != e.Stats().Accepted {
 		t.Errorf("OnOpen for %d clients, %d accepted; the clients say %+v", opened, e.Stats().Accepted, report)
