@@ -25,7 +25,11 @@ func start(o engine.Options) (e *engine.Engine, stop func()) {
 	if err := e.Start(); err != nil {
 		log.Fatal(err)
 	}
-	return e, func() { e.Shutdown(context.Background()) }
+	return e, func() { // the clients of the examples do not read their close frames
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		e.Shutdown(ctx)
+	}
 }
 
 // connect opens a client and reads its welcome.
