@@ -17,7 +17,6 @@ import (
 // start runs an engine on a free port, and an example's clients connect to it.
 func start(o engine.Options) (e *engine.Engine, stop func()) {
 	o.Addr = "127.0.0.1:0"
-	o.CloseTimeout = time.Second // these clients do not answer a close
 	e, err := engine.New(o)
 	if err != nil {
 		log.Fatal(err)
