@@ -1,0 +1,322 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// floorServer is the least that does the job in Go: an epoll loop per processor, a
+// handshake without checks, and one write(2) per receiver, on as many goroutines as
+// there are loops. It trusts its clients and queues nothing: a push waits for a full
+// socket. It is what the others are compared with, not something to use.
+type floorServer struct {
+	hub      *hub[*floorConn]
+	echo     bool
+	listener int           // descriptor
+	api      *handListener // takes the connections that are not for /ws
+}
+
+type floorConn struct {
+	who     identity // set by the handshake
+	partial []byte   // a request head or a frame that has not come whole
+
+	mu sync.Mutex // guards fd: a push must not write to a number that was closed
+	fd int        // -1 when closed
+}
+
+const (
+	floorMaxPartial = 64 << 10
+	floorWriteWait  = 10_000 // milliseconds that a push waits for a full socket
+)
+
+func startFloor(ln net.Listener, echo bool) (stop func(), err error) {
+	s := &floorServer{hub: newHub[*floorConn](), echo: echo, api: &handListener{ln, make(chan net.Conn), make(chan struct{})}}
+	raw, err := ln.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	if err := raw.Control(func(fd uintptr) { s.listener = int(fd) }); err != nil {
+		return nil, err
+	}
+	for range runtime.GOMAXPROCS(0) {
+		epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		if err != nil {
+			return nil, fmt.Errorf("epoll_create1: %w", err)
+		}
+		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: int32(s.listener)}
+		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, s.listener, &event); err != nil {
+			return nil, fmt.Errorf("epoll_ctl: %w", err)
+		}
+		go s.loop(epoll)
+	}
+	return serveHTTP(s.api, http.NotFoundHandler(), s.push), nil
+}
+
+// loop runs until the process ends: it needs no better end, since a stop closes the
+// listener and clients close themselves.
+func (s *floorServer) loop(epoll int) {
+	conns := map[int]*floorConn{}
+	events := make([]unix.EpollEvent, 256)
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := unix.EpollWait(epoll, events, -1)
+		if err != nil && err != unix.EINTR {
+			return
+		}
+		for _, event := range events[:max(n, 0)] {
+			fd := int(event.Fd)
+			if fd == s.listener {
+				if fd, ok := s.accept(epoll); ok {
+					conns[fd] = &floorConn{fd: fd}
+				}
+				continue
+			}
+			c := conns[fd]
+			n, err := syscall.Read(fd, buf)
+			if err == syscall.EAGAIN || err == syscall.EINTR {
+				continue
+			}
+			data := buf[:max(n, 0)]
+			if len(c.partial) > 0 {
+				data = append(c.partial, data...)
+			}
+			if n <= 0 || len(data) > floorMaxPartial {
+				delete(conns, fd)
+				s.close(c)
+				continue
+			}
+			rest, handedOver, ok := s.read(epoll, c, data)
+			if handedOver || !ok {
+				delete(conns, fd)
+			}
+			if !ok {
+				s.close(c)
+			}
+			c.partial = append([]byte(nil), rest...) // nil when nothing is left
+		}
+	}
+}
+
+func (s *floorServer) accept(epoll int) (fd int, ok bool) {
+	fd, _, err := syscall.Accept4(s.listener, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+	if err != nil {
+		return 0, false // another loop took it
+	}
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // as net does
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
+		_ = syscall.Close(fd)
+		return 0, false
+	}
+	return fd, true
+}
+
+func (s *floorServer) close(c *floorConn) {
+	s.hub.leave(c.who, c)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = syscall.Close(c.fd)
+	c.fd = -1
+}
+
+// read takes what is whole from data and returns the rest. It is not ok when the
+// connection must end.
+func (s *floorServer) read(epoll int, c *floorConn, data []byte) (rest []byte, handedOver, ok bool) {
+	if c.who.id == "" {
+		head, rest, whole := bytes.Cut(data, []byte("\r\n\r\n"))
+		if !whole {
+			return data, false, true
+		}
+		if !bytes.HasPrefix(head, []byte("GET /ws?")) {
+			_ = unix.EpollCtl(epoll, unix.EPOLL_CTL_DEL, c.fd, nil)
+			s.api.hand(c.fd, bytes.Clone(data))
+			return nil, true, true
+		}
+		if !s.upgrade(c, string(head)) {
+			return nil, false, false
+		}
+		data = rest
+	}
+	for {
+		opcode, payload, rest, whole := cutFrame(data)
+		if !whole {
+			return data, false, true
+		}
+		data = rest
+		switch {
+		case opcode == 8:
+			c.write(appendFrame(nil, 8, payload))
+			return nil, false, false
+		case opcode == 9:
+			c.write(appendFrame(nil, 10, payload))
+		case opcode <= 2 && s.echo:
+			c.write(appendFrame(nil, opcode, payload))
+		}
+	}
+}
+
+func (s *floorServer) upgrade(c *floorConn, head string) bool {
+	line, headers, _ := strings.Cut(head, "\r\n")
+	path, _, _ := strings.Cut(strings.TrimPrefix(line, "GET /ws?"), " ")
+	query, err := url.ParseQuery(path)
+	if err != nil {
+		return false
+	}
+	who, err := identify(query)
+	if err != nil {
+		return false
+	}
+	key := ""
+	for h := range strings.SplitSeq(headers, "\r\n") {
+		if name, value, _ := strings.Cut(h, ":"); strings.EqualFold(name, "Sec-WebSocket-Key") {
+			key = strings.TrimSpace(value)
+		}
+	}
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	answer := append([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "),
+		base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n"...)
+	c.who = who
+	c.mu.Lock() // a push that comes now is written behind the answer
+	defer c.mu.Unlock()
+	s.hub.join(who, c)
+	c.writeLocked(appendFrame(answer, 1, welcome(who)))
+	return true
+}
+
+// push spreads the receivers over the processors. It returns when all are written to.
+func (s *floorServer) push(to target, text []byte) (int, error) {
+	clients := s.hub.match(to)
+	frame := appendFrame(nil, 1, text)
+	var done sync.WaitGroup
+	part := len(clients)/runtime.GOMAXPROCS(0) + 1
+	for rest := clients; len(rest) > 0; {
+		mine := rest[:min(part, len(rest))]
+		rest = rest[len(mine):]
+		done.Go(func() {
+			for _, c := range mine {
+				c.write(frame)
+			}
+		})
+	}
+	done.Wait()
+	return len(clients), nil
+}
+
+func (c *floorConn) write(b []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writeLocked(b)
+}
+
+// writeLocked waits for a full socket. c.mu must be held.
+func (c *floorConn) writeLocked(b []byte) {
+	for c.fd >= 0 && len(b) > 0 {
+		n, err := syscall.Write(c.fd, b)
+		b = b[max(n, 0):]
+		if err == syscall.EAGAIN {
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLOUT}}, floorWriteWait)
+			if n == 0 {
+				err = cmp.Or(err, error(syscall.ETIMEDOUT))
+			}
+		}
+		if err != nil && err != syscall.EINTR {
+			_ = syscall.Shutdown(c.fd, syscall.SHUT_RDWR) // and its loop closes it
+			return
+		}
+	}
+}
+
+// appendFrame appends an unmasked frame to dst.
+func appendFrame(dst []byte, opcode byte, payload []byte) []byte {
+	dst = append(dst, 0x80|opcode)
+	switch n := len(payload); {
+	case n < 126:
+		dst = append(dst, byte(n))
+	case n < 1<<16:
+		dst = binary.BigEndian.AppendUint16(append(dst, 126), uint16(n))
+	default:
+		dst = binary.BigEndian.AppendUint64(append(dst, 127), uint64(n))
+	}
+	return append(dst, payload...)
+}
+
+// cutFrame unmasks data's first frame in place, if it is whole. A frame that can
+// never be whole ends its connection by floorMaxPartial.
+func cutFrame(data []byte) (opcode byte, payload, rest []byte, whole bool) {
+	const header, mask = 2, 4
+	if len(data) < header {
+		return 0, nil, nil, false
+	}
+	opcode, n, at := data[0]&15, int(data[1]&127), header
+	switch {
+	case n == 126 && len(data) >= header+2:
+		n, at = int(binary.BigEndian.Uint16(data[header:])), header+2
+	case n >= 126:
+		n, at = floorMaxPartial, header+8 // not read: it would be too long
+	}
+	if len(data) < at+mask+n {
+		return 0, nil, nil, false
+	}
+	payload, rest = data[at+mask:at+mask+n], data[at+mask+n:]
+	for i := range payload {
+		payload[i] ^= data[at+i%mask]
+	}
+	return opcode, payload, rest, true
+}
+
+// A handListener gives net/http connections whose first bytes were read already.
+type handListener struct {
+	net.Listener // the loops accept from it
+	conns        chan net.Conn
+	closed       chan struct{}
+}
+
+func (l *handListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *handListener) Close() error {
+	close(l.closed)
+	return l.Listener.Close()
+}
+
+// hand takes over fd, of which head was read.
+func (l *handListener) hand(fd int, head []byte) {
+	f := os.NewFile(uintptr(fd), "")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return
+	}
+	select {
+	case l.conns <- &handedConn{c, io.MultiReader(bytes.NewReader(head), c)}:
+	case <-l.closed:
+		c.Close()
+	}
+}
+
+type handedConn struct {
+	net.Conn
+	all io.Reader
+}
+
+func (c *handedConn) Read(p []byte) (int, error) { return c.all.Read(p) }
