@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	floorName    = "floor"
+	carillonName = "carillon"
+)
+
+type compareOptions struct {
+	Conns    int
+	Size     int
+	Duration time.Duration
+	Rounds   int
+	Load     int
+	only     []string // in the order of the table
+	json     string
+}
+
+func (o *compareOptions) check(only string) error {
+	all := append([]string{floorName, carillonName}, slices.DeleteFunc(peerNames(), func(n string) bool { return n == floorName })...)
+	if o.only = all; only != "" {
+		names := strings.Split(only, ",")
+		for _, n := range names {
+			if !slices.Contains(all, n) {
+				return fmt.Errorf("-only %q: want some of %s", n, strings.Join(all, ","))
+			}
+		}
+		o.only = slices.DeleteFunc(all, func(n string) bool { return !slices.Contains(names, n) })
+	}
+	for name, v := range map[string]int{"-conns": o.Conns, "-size": o.Size, "-rounds": o.Rounds, "-load": o.Load} {
+		if v < 1 {
+			return fmt.Errorf("%s %d: want at least 1", name, v)
+		}
+	}
+	if o.Duration < time.Second {
+		return fmt.Errorf("-duration %v: want at least 1s", o.Duration)
+	}
+	return nil
+}
+
+// A scenario is one run of the load generator against a fresh server.
+type scenario struct {
+	name string // in measures
+	args []string
+	echo bool
+}
+
+func (o compareOptions) scenarios() []scenario {
+	system := []string{"-push-url", "http://{addr}/push_to_system"}
+	client := []string{"-push-url", "http://{addr}/push_to_client"}
+	return []scenario{
+		{"idle", []string{"idle"}, false},
+		{"connect", []string{"connect"}, false},
+		{"fanout", append([]string{"fanout"}, system...), false},
+		{"paced", append([]string{"fanout", "-rate", rate(float64(o.Load) / float64(o.Conns))}, system...), false},
+		{"unicast", append([]string{"unicast", "-rate", "1000"}, client...), false},
+		{"echo", []string{"echo"}, true},
+	}
+}
+
+func rate(perSecond float64) string { return strconv.FormatFloat(perSecond, 'f', -1, 64) }
+
+// compare runs everything and prints the table. An interrupt ends all of it.
+func compare(o compareOptions) error {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "peers")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	p, err := build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	var runs []run
+	// Rounds, rather than one contender after the other: what the machine does
+	// besides then hits all alike.
+	for round := range o.Rounds {
+		for _, s := range o.scenarios() {
+			for _, name := range o.only {
+				if s.echo && name == "centrifuge" {
+					continue // its clients' messages are commands of its protocol
+				}
+				r := run{Contender: name, Scenario: s.name, Round: round + 1}
+				fmt.Fprintf(os.Stderr, "round %d of %d: %s, %s\n", r.Round, o.Rounds, s.name, name)
+				if r.Result, err = p.measure(ctx, o, s, name); err != nil {
+					r.Error = strings.Join(strings.Fields(err.Error()), " ")
+					fmt.Fprintln(os.Stderr, r.Error)
+				}
+				if ctx.Err() != nil {
+					return errors.New("interrupted")
+				}
+				runs = append(runs, r)
+			}
+		}
+	}
+	if err := writeTable(os.Stdout, o.only, runs); err != nil {
+		return err
+	}
+	if o.json != "" {
+		return newComparison(ctx, o, runs).write(o.json)
+	}
+	return nil
+}
