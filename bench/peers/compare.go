@@ -54,23 +54,21 @@ func (o *compareOptions) check(only string) error {
 type scenario struct {
 	name string // in measures
 	args []string
-	echo bool
+	echo bool // the server returns what clients send
 }
 
 func (o compareOptions) scenarios() []scenario {
-	system := []string{"-push-url", "http://{addr}/push_to_system"}
-	client := []string{"-push-url", "http://{addr}/push_to_client"}
+	size, duration := "-size="+strconv.Itoa(o.Size), "-duration="+o.Duration.String()
+	paced := strconv.FormatFloat(float64(o.Load)/float64(o.Conns), 'f', -1, 64)
 	return []scenario{
-		{"idle", []string{"idle"}, false},
+		{"idle", []string{"idle", duration}, false},
 		{"connect", []string{"connect"}, false},
-		{"fanout", append([]string{"fanout"}, system...), false},
-		{"paced", append([]string{"fanout", "-rate", rate(float64(o.Load) / float64(o.Conns))}, system...), false},
-		{"unicast", append([]string{"unicast", "-rate", "1000"}, client...), false},
-		{"echo", []string{"echo"}, true},
+		{"fanout", []string{"fanout", "-rate=0", size, duration}, false},
+		{"paced", []string{"fanout", "-rate=" + paced, size, duration}, false},
+		{"unicast", []string{"unicast", "-rate=1000", size, duration}, false},
+		{"echo", []string{"echo", "-rate=0", size, duration}, true},
 	}
 }
-
-func rate(perSecond float64) string { return strconv.FormatFloat(perSecond, 'f', -1, 64) }
 
 // compare runs everything and prints the table. An interrupt ends all of it.
 func compare(o compareOptions) error {
@@ -84,6 +82,13 @@ func compare(o compareOptions) error {
 	p, err := build(ctx, dir)
 	if err != nil {
 		return err
+	}
+	if o.json != "" { // better now than in half an hour
+		f, err := os.OpenFile(o.json, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return fmt.Errorf("-json: %w", err)
+		}
+		f.Close()
 	}
 	var runs []run
 	// Rounds, rather than one contender after the other: what the machine does

@@ -1,12 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,56 +43,30 @@ func build(ctx context.Context, dir string) (programs, error) {
 // measure starts the server of the name, runs the scenario against it, and ends it.
 // With an error there may be a result nevertheless: of a run that lost messages.
 func (p programs) measure(ctx context.Context, o compareOptions, s scenario, name string) (*result, error) {
-	addr, err := freeAddr()
-	if err != nil {
-		return nil, err
-	}
-	args := []string{p.peers, "-serve", name, "-addr", addr}
+	ctx, cancel := context.WithTimeout(ctx, o.Duration+5*time.Minute)
+	defer cancel()
+	args := []string{p.peers, "-serve", name}
 	if name == carillonName {
-		args = []string{p.server, "-addr", addr}
+		args = []string{p.server, "-log-level", "warn"}
 	}
-	ready := "1" // messages: the welcome
+	onMessage := "ignore"
 	if s.echo {
-		args = append(args, "-on-message", "echo")
-		if name == carillonName {
-			ready = "0" // it then has none
-		}
-	} else {
-		args = append(args, "-on-message", "ignore")
+		onMessage = "echo"
 	}
-	log, err := os.Create(filepath.Join(p.dir, "server.log"))
+	server := exec.CommandContext(ctx, args[0], append(args[1:], "-addr", "127.0.0.1:0", "-on-message", onMessage)...)
+	addr, stop, err := start(server)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("starting the server: %w", err)
 	}
-	defer log.Close()
-	server := exec.CommandContext(ctx, args[0], args[1:]...)
-	server.Stdout, server.Stderr = log, log
-	if err := server.Start(); err != nil {
-		return nil, fmt.Errorf("start: %w", err)
-	}
-	defer func() {
-		_ = server.Process.Kill() // its clients have gone, and it has nothing to save
-		_ = server.Wait()
-	}()
-	if err := awaitListener(ctx, addr); err != nil {
-		text, _ := os.ReadFile(log.Name())
-		return nil, fmt.Errorf("%w: %s", err, text)
-	}
+	defer stop()
 
 	out := filepath.Join(p.dir, "result.json")
 	_ = os.Remove(out)
-	args = append(slices.Clone(s.args), "-url", "ws://{addr}/ws?system_id={system}&group_name={group}",
-		"-pid", strconv.Itoa(server.Process.Pid), "-conns", strconv.Itoa(o.Conns), "-size", strconv.Itoa(o.Size),
-		"-duration", o.Duration.String(), "-ready", ready, "-id-key", "client_id",
-		"-label", name, "-json", out, "-quiet")
+	args = append(slices.Clone(s.args), "-url", "ws://"+addr+"/ws?system_id={system}&group_name={group}",
+		"-pid", strconv.Itoa(server.Process.Pid), "-label", name, "-conns", strconv.Itoa(o.Conns), "-json", out, "-quiet")
 	if name == "centrifuge" {
 		args = append(args, "-hello", `{"id":1,"connect":{}}`)
 	}
-	for i := range args {
-		args[i] = strings.ReplaceAll(args[i], "{addr}", addr)
-	}
-	ctx, cancel := context.WithTimeout(ctx, o.Duration+5*time.Minute)
-	defer cancel()
 	text, benchErr := exec.CommandContext(ctx, p.bench, args...).CombinedOutput()
 	if benchErr != nil {
 		benchErr = fmt.Errorf("bench: %w: %s", benchErr, text)
@@ -107,28 +82,28 @@ func (p programs) measure(ctx context.Context, o compareOptions, s scenario, nam
 	return r, benchErr
 }
 
-func freeAddr() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+// start returns when the server has said, on its first line, where it listens.
+func start(server *exec.Cmd) (addr string, stop func(), err error) {
+	server.Stderr = os.Stderr // it says only what went wrong
+	stdout, err := server.StdoutPipe()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
-}
-
-func awaitListener(ctx context.Context, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	for {
-		var d net.Dialer
-		c, err := d.DialContext(ctx, "tcp", addr)
-		if err == nil {
-			return c.Close()
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the server does not listen: %w", err)
-		case <-time.After(20 * time.Millisecond):
-		}
+	if err := server.Start(); err != nil {
+		return "", nil, err
 	}
+	stop = func() {
+		_ = server.Process.Kill() // its clients have gone, and it has nothing to save
+		_ = server.Wait()
+	}
+	r := bufio.NewReader(stdout)
+	line, _ := r.ReadString('\n')
+	_, after, ok := strings.Cut(line, "ws://")
+	if !ok {
+		stop()
+		return "", nil, fmt.Errorf("its first line is %q, want its address", line)
+	}
+	addr, _, _ = strings.Cut(after, "/")
+	go func() { _, _ = io.Copy(io.Discard, r) }() // until it ends
+	return addr, stop, nil
 }

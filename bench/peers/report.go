@@ -14,7 +14,7 @@ import (
 // the figures of each run.
 type comparison struct {
 	Date    time.Time `json:"date"`
-	Commit  string    `json:"commit"` // of Carillon; "dirty" follows if files are changed
+	Commit  string    `json:"commit"` // of the working tree; -dirty if it was changed
 	Machine machine   `json:"machine"`
 	Options struct {
 		Conns    int                 `json:"conns"`
@@ -70,15 +70,8 @@ func (c comparison) write(file string) error {
 
 // commit is empty outside a git checkout.
 func commit(ctx context.Context) string {
-	head, err := exec.CommandContext(ctx, "git", "rev-parse", "HEAD").Output()
-	if err != nil {
-		return ""
-	}
-	name := strings.TrimSpace(string(head))
-	if changed, err := exec.CommandContext(ctx, "git", "status", "--porcelain").Output(); err == nil && len(changed) > 0 {
-		name += " dirty"
-	}
-	return name
+	name, _ := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").Output()
+	return strings.TrimSpace(string(name))
 }
 
 // thisMachine has the kernel and the processor where /proc tells them.
