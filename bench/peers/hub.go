@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,9 +45,12 @@ var lastID atomic.Int64
 // identify reads the query of a handshake and gives the client an id as long as
 // Carillon's.
 func identify(query url.Values) (identity, error) {
-	who := identity{system: query.Get("system_id"), groups: query["group_name"]}
+	who := identity{system: strings.Clone(query.Get("system_id"))} // or the request stays in memory
 	if who.system == "" {
 		return who, errNoSystem
+	}
+	for _, g := range query["group_name"] {
+		who.groups = append(who.groups, strings.Clone(g))
 	}
 	who.id = strconv.FormatInt(250_000_000_000_000_000+lastID.Add(1), 10)
 	return who, nil
