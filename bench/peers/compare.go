@@ -116,7 +116,12 @@ func compare(o compareOptions) error {
 		return err
 	}
 	if o.json != "" {
-		return newComparison(ctx, o, runs).write(o.json)
+		if err := newComparison(ctx, o, runs).write(o.json); err != nil {
+			return fmt.Errorf("-json: %w", err)
+		}
+	}
+	if failed := slices.DeleteFunc(runs, func(r run) bool { return r.Error == "" }); len(failed) > 0 {
+		return fmt.Errorf("%d runs failed, the first of %s in %s", len(failed), failed[0].Contender, failed[0].Scenario)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,13 +68,16 @@ func (p programs) measure(ctx context.Context, o compareOptions, s scenario, nam
 	if name == "centrifuge" {
 		args = append(args, "-hello", `{"id":1,"connect":{}}`)
 	}
-	text, benchErr := exec.CommandContext(ctx, p.bench, args...).CombinedOutput()
+	bench := exec.CommandContext(ctx, p.bench, args...)
+	bench.Cancel = func() error { return bench.Process.Signal(os.Interrupt) } // it has processes of its own to end
+	bench.WaitDelay = 10 * time.Second
+	text, benchErr := bench.CombinedOutput()
 	if benchErr != nil {
 		benchErr = fmt.Errorf("bench: %w: %s", benchErr, text)
 	}
 	raw, err := os.ReadFile(out)
 	if err != nil {
-		return nil, errors.Join(benchErr, err)
+		return nil, cmp.Or(benchErr, err)
 	}
 	r := new(result)
 	if err := json.Unmarshal(raw, r); err != nil {

@@ -78,7 +78,7 @@ func commit(ctx context.Context) string {
 func thisMachine() machine {
 	m := machine{OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version()}
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.Kernel = strings.TrimSpace(string(release))
+		m.Kernel, _, _ = strings.Cut(strings.TrimSpace(string(release)), "-") // what follows names a distribution, or a host
 	}
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(info)) {

@@ -3,11 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 )
 
@@ -15,7 +13,6 @@ import (
 // What it could not measure is nil.
 type result struct {
 	Scenario         string   `json:"scenario"`
-	Command          string   `json:"command"`
 	Conns            int      `json:"conns"`
 	Seconds          float64  `json:"seconds"`
 	Deliveries       int64    `json:"deliveries"`
@@ -30,6 +27,7 @@ type result struct {
 	Wrong            int64    `json:"wrong"`
 	Broken           int64    `json:"broken"`
 	Failed           int64    `json:"failed"`
+	SenderLate       float64  `json:"sender_late_ms"` // of the message that was sent the latest after it was due
 	ClientLimited    bool     `json:"client_limited"`
 }
 
@@ -166,17 +164,20 @@ func writeTable(w io.Writer, contenders []string, runs []run) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	limited := map[string][]string{}
 	for _, r := range runs {
+		where := fmt.Sprintf("round %d, %s, %s", r.Round, r.Contender, r.Scenario)
 		if r.Error != "" {
-			fmt.Fprintf(w, "round %d, %s, %s: %s\n", r.Round, r.Contender, r.Scenario, r.Error)
+			fmt.Fprintf(w, "%s: %s\n", where, r.Error)
 		}
-		if r.Result != nil && r.Result.ClientLimited && !slices.Contains(limited[r.Scenario], r.Contender) {
-			limited[r.Scenario] = append(limited[r.Scenario], r.Contender)
+		if r.Result != nil && r.Result.ClientLimited {
+			fmt.Fprintf(w, "%s: the load generator, not the server, was the limit\n", where)
 		}
-	}
-	for _, scenario := range slices.Sorted(maps.Keys(limited)) {
-		fmt.Fprintf(w, "%s: the load generator, not the server, was the limit of %s\n", scenario, strings.Join(limited[scenario], ", "))
+		if r.Result != nil && r.Result.SenderLate > maxLate {
+			fmt.Fprintf(w, "%s: the load generator was up to %.0f ms late, the machine had no time for it\n", where, r.Result.SenderLate)
+		}
 	}
 	return nil
 }
+
+// maxLate, in ms, is what the latencies can bear.
+const maxLate = 20

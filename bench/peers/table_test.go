@@ -69,7 +69,7 @@ const (
 	writtenByFloor = `{"rss_bytes_per_conn":500,"server_cpu_us_per_connect":40,"server_cpu_us_per_delivery":8,
 		"deliveries_per_second":100000,"latency_us":{"p50":100,"p99":200,"p999":400,"count":7}}`
 	writtenByGWS = `{"rss_bytes_per_conn":10000,"server_cpu_us_per_connect":60,"server_cpu_us_per_delivery":12,
-		"deliveries_per_second":75000,"latency_us":{"p50":150,"p99":500,"p999":4000,"count":7},"client_limited":true}`
+		"deliveries_per_second":75000,"latency_us":{"p50":150,"p99":500,"p999":4000,"count":7},"client_limited":true,"sender_late_ms":31}`
 	writtenByNbio = `{"rss_bytes_per_conn":null,"server_cpu_us_per_connect":null,"server_cpu_us_per_delivery":null,
 		"deliveries_per_second":0,"latency_us":{"p50":0,"p99":0,"p999":0,"count":0}}`
 )
@@ -100,8 +100,13 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s: %q, want %q in\n%s", name, got, want, out.String())
 		}
 	}
-	if want := "fanout: the load generator, not the server, was the limit of gws\n"; !strings.Contains(out.String(), want) {
-		t.Errorf("no %q in\n%s", want, out.String())
+	for _, want := range []string{"gws, fanout: the load generator, not the server, was the limit\n", "gws, paced: the load generator was up to 31 ms late"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "floor, paced") {
+		t.Errorf("nothing was wrong with the floor:\n%s", out.String())
 	}
 }
 
