@@ -49,7 +49,7 @@ func welcome(who identity) []byte {
 // and returns how many they are.
 type pushFunc func(to target, text []byte) (matched int, err error)
 
-// newAPI serves Carillon's calls. What does not match them goes to ws, if it is for /ws.
+// newAPI serves Carillon's four calls for a push, and has ws answer the handshakes.
 func newAPI(ws http.Handler, push pushFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", ws)

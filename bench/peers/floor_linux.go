@@ -5,13 +5,10 @@ import (
 	"cmp"
 	"crypto/sha1"
 	"encoding/base64"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -239,84 +236,3 @@ func (c *floorConn) writeLocked(b []byte) {
 		}
 	}
 }
-
-// appendFrame appends an unmasked frame to dst.
-func appendFrame(dst []byte, opcode byte, payload []byte) []byte {
-	dst = append(dst, 0x80|opcode)
-	switch n := len(payload); {
-	case n < 126:
-		dst = append(dst, byte(n))
-	case n < 1<<16:
-		dst = binary.BigEndian.AppendUint16(append(dst, 126), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, 127), uint64(n))
-	}
-	return append(dst, payload...)
-}
-
-// cutFrame unmasks data's first frame in place, if it is whole. A frame that can
-// never be whole ends its connection by floorMaxPartial.
-func cutFrame(data []byte) (opcode byte, payload, rest []byte, whole bool) {
-	const header, mask = 2, 4
-	if len(data) < header {
-		return 0, nil, nil, false
-	}
-	opcode, n, at := data[0]&15, int(data[1]&127), header
-	switch {
-	case n == 126 && len(data) >= header+2:
-		n, at = int(binary.BigEndian.Uint16(data[header:])), header+2
-	case n >= 126:
-		n, at = floorMaxPartial, header+8 // not read: it would be too long
-	}
-	if len(data) < at+mask+n {
-		return 0, nil, nil, false
-	}
-	payload, rest = data[at+mask:at+mask+n], data[at+mask+n:]
-	for i := range payload {
-		payload[i] ^= data[at+i%mask]
-	}
-	return opcode, payload, rest, true
-}
-
-// A handListener gives net/http connections whose first bytes were read already.
-type handListener struct {
-	net.Listener // the loops accept from it
-	conns        chan net.Conn
-	closed       chan struct{}
-}
-
-func (l *handListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *handListener) Close() error {
-	close(l.closed)
-	return l.Listener.Close()
-}
-
-// hand takes over fd, of which head was read.
-func (l *handListener) hand(fd int, head []byte) {
-	f := os.NewFile(uintptr(fd), "")
-	defer f.Close()
-	c, err := net.FileConn(f)
-	if err != nil {
-		return
-	}
-	select {
-	case l.conns <- &handedConn{c, io.MultiReader(bytes.NewReader(head), c)}:
-	case <-l.closed:
-		c.Close()
-	}
-}
-
-type handedConn struct {
-	net.Conn
-	all io.Reader
-}
-
-func (c *handedConn) Read(p []byte) (int, error) { return c.all.Read(p) }
