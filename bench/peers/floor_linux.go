@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
@@ -28,18 +27,8 @@ type floorServer struct {
 	api      *handListener // takes the connections that are not for /ws
 }
 
-type floorConn struct {
-	who     identity // set by the handshake
-	partial []byte   // a request head or a frame that has not come whole
-
-	mu sync.Mutex // guards fd: a push must not write to a number that was closed
-	fd int        // -1 when closed
-}
-
-const (
-	floorMaxPartial = 64 << 10
-	floorWriteWait  = 10_000 // milliseconds that a push waits for a full socket
-)
+// floorMaxPartial bounds what waits to be whole, in bytes.
+const floorMaxPartial = 64 << 10
 
 func startFloor(ln net.Listener, echo bool) (stop func(), err error) {
 	s := &floorServer{hub: newHub[*floorConn](), echo: echo, api: &handListener{ln, make(chan net.Conn), make(chan struct{})}}
@@ -211,28 +200,4 @@ func (s *floorServer) push(to target, text []byte) (int, error) {
 	}
 	done.Wait()
 	return len(clients), nil
-}
-
-func (c *floorConn) write(b []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.writeLocked(b)
-}
-
-// writeLocked waits for a full socket. c.mu must be held.
-func (c *floorConn) writeLocked(b []byte) {
-	for c.fd >= 0 && len(b) > 0 {
-		n, err := syscall.Write(c.fd, b)
-		b = b[max(n, 0):]
-		if err == syscall.EAGAIN {
-			n, err = unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLOUT}}, floorWriteWait)
-			if n == 0 {
-				err = cmp.Or(err, error(syscall.ETIMEDOUT))
-			}
-		}
-		if err != nil && err != syscall.EINTR {
-			_ = syscall.Shutdown(c.fd, syscall.SHUT_RDWR) // and its loop closes it
-			return
-		}
-	}
 }
