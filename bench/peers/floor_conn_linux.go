@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,8 +29,8 @@ func (c *floorConn) write(b []byte) {
 // writeLocked waits for a full socket. c.mu must be held.
 func (c *floorConn) writeLocked(b []byte) {
 	for c.fd >= 0 && len(b) > 0 {
-		n, err := syscall.Write(c.fd, b)
-		b = b[max(n, 0):]
+		n, err := bareWrite(c.fd, b)
+		b = b[n:]
 		if err == syscall.EAGAIN {
 			n, err = unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLOUT}}, floorWriteWait)
 			if n == 0 {
@@ -41,4 +42,14 @@ func (c *floorConn) writeLocked(b []byte) {
 			return
 		}
 	}
+}
+
+// bareWrite does not tell Go's scheduler of the call: the socket never blocks, and
+// the word costs a tenth of it.
+func bareWrite(fd int, b []byte) (n int, err error) {
+	r, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), nil
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -164,17 +166,24 @@ func writeTable(w io.Writer, contenders []string, runs []run) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	limited, late := map[string][]string{}, map[string][]string{} // by scenario
 	for _, r := range runs {
-		where := fmt.Sprintf("round %d, %s, %s", r.Round, r.Contender, r.Scenario)
+		where := fmt.Sprintf("%s in round %d", r.Contender, r.Round)
 		if r.Error != "" {
-			fmt.Fprintf(w, "%s: %s\n", where, r.Error)
+			fmt.Fprintf(w, "%s of %s: %s\n", r.Scenario, where, r.Error)
 		}
 		if r.Result != nil && r.Result.ClientLimited {
-			fmt.Fprintf(w, "%s: the load generator, not the server, was the limit\n", where)
+			limited[r.Scenario] = append(limited[r.Scenario], where)
 		}
 		if r.Result != nil && r.Result.SenderLate > maxLate {
-			fmt.Fprintf(w, "%s: the load generator was up to %.0f ms late, the machine had no time for it\n", where, r.Result.SenderLate)
+			late[r.Scenario] = append(late[r.Scenario], fmt.Sprintf("%s (%.0f ms)", where, r.Result.SenderLate))
 		}
+	}
+	for _, s := range slices.Sorted(maps.Keys(limited)) {
+		fmt.Fprintf(w, "%s: the load generator, not the server, was the limit of %s\n", s, strings.Join(limited[s], ", "))
+	}
+	for _, s := range slices.Sorted(maps.Keys(late)) {
+		fmt.Fprintf(w, "%s: the machine had no time for the load generator, which pushed late, of %s\n", s, strings.Join(late[s], ", "))
 	}
 	return nil
 }

@@ -94,18 +94,21 @@ func TestTable(t *testing.T) {
 		"fan-out at -load: p50":                                "µs 100 ×1.00 150 ×1.50 – –",
 		"echo: messages a second 100000 ×1.00 75000 ×0.75 – –": "",
 		"push to one: p99.9":                                   "µs 400 ×1.00 4000 ×10.00 – –",
-		"round 2":                                              "gorilla, echo: it fell over",
 	} {
 		if got, ok := lines[name]; got != want || !ok {
 			t.Errorf("%s: %q, want %q in\n%s", name, got, want, out.String())
 		}
 	}
-	for _, want := range []string{"gws, fanout: the load generator, not the server, was the limit\n", "gws, paced: the load generator was up to 31 ms late"} {
+	for _, want := range []string{
+		"echo of gorilla in round 2: it fell over\n",
+		"fanout: the load generator, not the server, was the limit of gws in round 1\n",
+		"paced: the machine had no time for the load generator, which pushed late, of gws in round 1 (31 ms)\n",
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
 	}
-	if strings.Contains(out.String(), "floor, paced") {
+	if strings.Contains(out.String(), "floor in round") {
 		t.Errorf("nothing was wrong with the floor:\n%s", out.String())
 	}
 }
