@@ -73,6 +73,9 @@ func (s *floorServer) loop(epoll int) {
 				continue
 			}
 			c := conns[fd]
+			if c == nil { // closed, but a program that is being started still has it (epoll(7), Q6)
+				continue
+			}
 			n, err := syscall.Read(fd, buf)
 			if err == syscall.EAGAIN || err == syscall.EINTR {
 				continue
