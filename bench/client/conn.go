@@ -1,0 +1,282 @@
+package client
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"syscall"
+
+	"github.com/lesismal/nbio"
+
+	"carillon/bench/stamp"
+	"carillon/engine/ws"
+)
+
+type state uint8
+
+const (
+	down    state = iota
+	dialing       // up to the last message that ReadyMessages waits for
+	up
+	leaving // by our own wish
+)
+
+// A conn is one client; the swarm's lock guards it. While it is idle it owns no
+// buffer and no decoder.
+type conn struct {
+	swarm *Swarm
+	nc    *nbio.Conn  // nil while down
+	dec   *ws.Decoder // nil between messages
+	try   *attempt    // while dialing
+	id    string
+	index uint32 // in swarm.conns
+
+	system, group int32 // -1 for none
+	groupEnd      uint32
+	sent          uint32 // its own messages
+	state         state
+	fresh         uint8 // bits of the kinds whose first message sets the track
+}
+
+func (c *conn) track(k stamp.Kind) *stamp.Track {
+	return &c.swarm.tracks[int(c.index)*int(stamp.Kinds)+int(k)]
+}
+
+func onData(nc *nbio.Conn, b []byte) {
+	now := stamp.Now()
+	c, ok := nc.Session().(*conn)
+	if !ok {
+		return
+	}
+	s := c.swarm
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.nc != nc {
+		return
+	}
+	if c.try != nil && !c.try.switched {
+		if b = c.try.handshake(c, b); b == nil {
+			return
+		}
+	}
+	c.read(b, now)
+}
+
+func (c *conn) read(b []byte, now int64) {
+	s := c.swarm
+	if c.dec == nil {
+		if n := len(s.decoders); n > 0 {
+			c.dec = s.decoders[n-1]
+			s.decoders = s.decoders[:n-1]
+		} else {
+			c.dec = &ws.Decoder{Client: true, MaxMessage: 64 << 20}
+		}
+	}
+	for {
+		ev, rest, err := c.dec.Next(b)
+		if err != nil {
+			s.complainf("client %d: the server broke the protocol: %v", c.number(), err)
+			c.cut()
+			return
+		}
+		switch ev.Kind {
+		case ws.None:
+			if c.dec.Idle() {
+				c.dec.Reset()
+				if len(s.decoders) < maxFreeDecoders {
+					s.decoders = append(s.decoders, c.dec)
+				}
+				c.dec = nil
+			}
+			return
+		case ws.Message:
+			c.message(ev.Payload, now)
+		case ws.Ping:
+			c.write(ws.OpPong, ev.Payload)
+		case ws.Close:
+			if c.state != leaving {
+				s.complainf("client %d: closed by the server: %d %s", c.number(), ev.Code, ev.Reason)
+			}
+			c.write(ws.OpClose, ws.AppendCloseBody(nil, ev.Code, ""))
+		}
+		b = rest
+	}
+}
+
+func (c *conn) number() uint32 { return c.swarm.cfg.Number(int(c.index)) }
+
+// message checks a message.
+func (c *conn) message(payload []byte, now int64) {
+	s := c.swarm
+	s.counts.Messages++
+	if c.id == "" && s.cfg.IDKey != "" {
+		c.id = findString(payload, s.cfg.IDKey)
+	}
+	rest, stamped := payload, false
+	for {
+		st, after, ok := stamp.Next(rest)
+		if !ok {
+			break
+		}
+		stamped, rest = true, after
+		c.delivered(st, now)
+	}
+	if stamped {
+		s.counts.Bytes += int64(len(payload))
+	}
+	if c.try != nil {
+		c.try.message(c)
+	}
+}
+
+func (c *conn) delivered(st stamp.Stamp, now int64) {
+	s := c.swarm
+	s.counts.Delivered++
+	if s.round > 0 && s.counts.Delivered >= s.nextSig {
+		s.nextSig += s.round
+		select {
+		case s.rounds <- struct{}{}:
+		default:
+		}
+	}
+	mine := int64(0)
+	switch st.Kind {
+	case stamp.System:
+		mine = int64(c.system)
+	case stamp.Group:
+		mine = int64(c.group)
+	case stamp.Client:
+		mine = int64(c.number())
+	}
+	if mine != int64(st.Target) || st.Kind == stamp.Group && st.Seq >= c.groupEnd {
+		s.counts.Wrong++
+		s.complainf("client %d: wrong receiver of message %d to %v %d", c.number(), st.Seq, st.Kind, st.Target)
+		return
+	}
+	record(s.latency, now-st.At)
+	t := c.track(st.Kind)
+	if bit := uint8(1) << st.Kind; c.fresh&bit != 0 {
+		c.fresh &^= bit
+		if st.Seq < t.Next() {
+			t.Start(st.Seq)
+		}
+	}
+	switch t.Saw(st.Seq) {
+	case stamp.Duplicated:
+		s.counts.Duplicated++
+		s.complainf("client %d: message %d to %v %d came twice", c.number(), st.Seq, st.Kind, st.Target)
+	case stamp.Reordered:
+		s.counts.Reordered++
+		s.complainf("client %d: message %d to %v %d came after message %d", c.number(), st.Seq, st.Kind, st.Target, t.Next()-1)
+	}
+	if s.echo != nil && st.Kind == stamp.Client {
+		s.echo.returned(c)
+	}
+}
+
+// write sends a frame. nbio keeps what the kernel does not take.
+func (c *conn) write(op ws.Opcode, payload []byte) {
+	var key [4]byte
+	binary.LittleEndian.PutUint32(key[:], rand.Uint32())
+	s := c.swarm
+	s.frame = ws.AppendMaskedFrame(s.frame[:0], op, key, payload)
+	_, _ = c.nc.Write(s.frame) // a failure closes the connection, which onClose sees
+}
+
+// cut ends the connection at once; the poller closes it. Only the poller may: a
+// descriptor that others close may be a new connection's by the time the old one's
+// event comes up.
+func (c *conn) cut() {
+	c.nc.Lock()
+	defer c.nc.Unlock()
+	if closed, _ := c.nc.IsClosed(); !closed {
+		_ = syscall.Shutdown(c.nc.Hash(), syscall.SHUT_RDWR)
+	}
+}
+
+func onClose(nc *nbio.Conn, err error) {
+	c, ok := nc.Session().(*conn)
+	if !ok {
+		return
+	}
+	s := c.swarm
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.nc != nc {
+		return
+	}
+	switch c.state {
+	case dialing:
+		c.try.fail("the server closed the connection during the handshake")
+	case up:
+		s.counts.Connected--
+		s.counts.Broken++
+		if err != nil {
+			s.complainf("client %d: its connection ended: %v", c.number(), err)
+		}
+	case leaving:
+		s.counts.Connected--
+	}
+	c.nc, c.dec, c.try, c.state = nil, nil, nil, down
+}
+
+// Drop ends connections of our own wish: with a close frame, or without.
+func (s *Swarm) Drop(conns []int, gracefully bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range conns {
+		c := &s.conns[i]
+		if c.state != up {
+			continue
+		}
+		c.state = leaving
+		if gracefully {
+			c.write(ws.OpClose, ws.AppendCloseBody(nil, ws.CloseNormal, ""))
+		} else {
+			c.cut()
+		}
+	}
+}
+
+// Down reports whether the connections have ended.
+func (s *Swarm) Down(conns []int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range conns {
+		if s.conns[i].nc != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// findString returns the value of the first "key":"value" in a JSON message, or
+// "key":number as text. It does not look at structure: ids have no escapes.
+func findString(msg []byte, key string) string {
+	quoted := strconv.AppendQuote(nil, key)
+	_, after, ok := bytes.Cut(msg, quoted)
+	if !ok {
+		return ""
+	}
+	after = bytes.TrimLeft(after, " \t")
+	if len(after) == 0 || after[0] != ':' {
+		return ""
+	}
+	after = bytes.TrimLeft(after[1:], " \t")
+	if len(after) > 0 && after[0] == '"' {
+		value, _, ok := bytes.Cut(after[1:], []byte{'"'})
+		if !ok {
+			return ""
+		}
+		return string(value)
+	}
+	end := bytes.IndexAny(after, ",}] ")
+	if end < 0 {
+		return ""
+	}
+	return string(after[:end])
+}
+
+const noEnd = math.MaxUint32

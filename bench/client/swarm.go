@@ -1,0 +1,240 @@
+// Package client is many WebSocket clients on one event loop: they connect, check
+// what they receive, and cost a few hundred bytes each.
+//
+// # Goroutines
+//
+// One poller goroutine reads for all connections. Everything is guarded by the
+// Swarm's one lock, which is hardly ever waited for; the methods of a Swarm may
+// be called from any goroutine.
+package client
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/lesismal/nbio"
+	"github.com/lesismal/nbio/logging"
+	"github.com/lesismal/nbio/mempool"
+
+	"carillon/bench/stamp"
+	"carillon/engine/ws"
+)
+
+// Config configures a Swarm.
+type Config struct {
+	// Conns is how many connections there may be.
+	Conns int
+	// Addr is the host:port to connect to.
+	Addr string
+	// Request says what connection i asks for and sends first.
+	Request func(i int) Request
+	// ReadyMessages is how many messages a client waits for after its handshake
+	// before it counts as connected, such as a welcome.
+	ReadyMessages int
+	// IDKey is the JSON key whose string value, in the first message with such a
+	// key, is the client's id. Empty: there are no ids.
+	IDKey string
+	// Sources is how many source addresses, 127.0.0.2 and so on, connections take in
+	// turn, so that ports do not run out; 0 leaves it to the system.
+	Sources int
+	// InFlight bounds the connections that are being made at once.
+	InFlight int
+	// Timeout bounds the making of one connection.
+	Timeout time.Duration
+	// Number gives connection i its index among all swarms' connections.
+	Number func(i int) uint32
+}
+
+// A Request is how one connection introduces itself.
+type Request struct {
+	Target  string   // of the request line
+	Host    string   // of the Host header
+	Headers []string // whole lines without their end
+	Hello   []string // text messages to send after the handshake
+	// Streams that the client belongs to; -1 for none.
+	System, Group int32
+}
+
+// A Swarm is many clients.
+type Swarm struct {
+	// Immutable after New.
+	cfg    Config
+	nb     *nbio.Engine
+	key    string // of all handshakes; one is as good as many for measuring
+	accept string
+	slots  chan struct{} // of connections being made
+
+	mu       sync.Mutex // guards the following fields
+	conns    []conn
+	tracks   []stamp.Track // stamp.Kinds for each connection
+	counts   Counts
+	latency  *hdrhistogram.Histogram // µs, of messages from when they were due
+	connect  *hdrhistogram.Histogram // µs, of connections, from when they were due
+	complain []string
+	decoders []*ws.Decoder // free ones, at most maxFreeDecoders
+	frame    []byte        // scratch, for what is sent
+	echo     *echoing
+	round    int64 // deliveries between two signals on rounds; 0 for none
+	nextSig  int64
+	rounds   chan struct{} // capacity 1
+}
+
+const (
+	maxFreeDecoders = 256
+	maxComplaints   = 8
+	readBufferBytes = 64 << 10
+)
+
+// The pool for what the kernel does not take at once.
+var writeBuffers = mempool.New(512, 64<<10)
+
+// LowestLatency, HighestLatency and LatencyDigits are how latencies are recorded,
+// in µs: with three digits, up to two minutes.
+const (
+	LowestLatency  = 1
+	HighestLatency = 120_000_000
+	LatencyDigits  = 3
+)
+
+// NewHistogram makes one for latencies in µs.
+func NewHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(LowestLatency, HighestLatency, LatencyDigits)
+}
+
+// record adds a latency given in nanoseconds.
+func record(h *hdrhistogram.Histogram, ns int64) {
+	_ = h.RecordValue(min(max(ns/1000, LowestLatency), HighestLatency))
+}
+
+// Counts is what a swarm has seen so far.
+type Counts struct {
+	Connected int64 // now
+	Failed    int64 // attempts to connect that came to nothing
+	Messages  int64 // that arrived, of any kind
+	Bytes     int64 // of the messages with a stamp
+	Delivered int64 // stamps in them
+	Sent      int64 // by the clients themselves
+	// What went wrong.
+	Lost       int64
+	Duplicated int64
+	Reordered  int64
+	Wrong      int64 // stamps that were meant for somebody else
+	Broken     int64 // connections that ended though they should not
+}
+
+// New starts a swarm without connections.
+func New(cfg Config) (*Swarm, error) {
+	var raw [16]byte
+	_, _ = rand.Read(raw[:])
+	s := &Swarm{
+		cfg:     cfg,
+		key:     base64.StdEncoding.EncodeToString(raw[:]),
+		slots:   make(chan struct{}, max(cfg.InFlight, 1)),
+		conns:   make([]conn, cfg.Conns),
+		tracks:  make([]stamp.Track, cfg.Conns*int(stamp.Kinds)),
+		latency: NewHistogram(),
+		connect: NewHistogram(),
+		rounds:  make(chan struct{}, 1),
+	}
+	s.accept = ws.AcceptKey(s.key)
+	for i := range s.conns {
+		s.conns[i] = conn{swarm: s, index: uint32(i)}
+	}
+	quietNBIO.Do(func() { logging.SetLogger(silent{}) })
+	s.nb = nbio.NewEngine(nbio.Config{
+		Name: "bench", NPoller: 1, ReadBufferSize: readBufferBytes,
+		MaxConnReadTimesPerEventLoop: 4, BodyAllocator: writeBuffers,
+	})
+	s.nb.OnData(onData)
+	s.nb.OnClose(onClose)
+	if err := s.nb.Start(); err != nil {
+		return nil, fmt.Errorf("event loop: %w", err)
+	}
+	return s, nil
+}
+
+// Close ends the event loop and every connection. The swarm cannot be used again.
+func (s *Swarm) Close() {
+	s.mu.Lock()
+	for i := range s.conns {
+		s.conns[i].state = leaving
+	}
+	s.mu.Unlock()
+	s.nb.Stop()
+}
+
+// A Delta is what has happened since the last one.
+type Delta struct {
+	Counts
+	Latency, Connect *hdrhistogram.Histogram // nil if nothing was recorded
+	Complaints       []string                // the first few of all
+}
+
+// Take returns the counts so far, and the histograms and complaints since it was
+// last called.
+func (s *Swarm) Take() Delta {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := Delta{Counts: s.counts, Complaints: s.complain}
+	s.complain = nil
+	if s.latency.TotalCount() > 0 {
+		d.Latency = s.latency
+		s.latency = NewHistogram()
+	}
+	if s.connect.TotalCount() > 0 {
+		d.Connect = s.connect
+		s.connect = NewHistogram()
+	}
+	return d
+}
+
+// Rounds returns a channel that gets a value whenever n more stamps were
+// delivered. n is 0 for never.
+func (s *Swarm) Rounds(n int64) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.round, s.nextSig = n, s.counts.Delivered+n
+	return s.rounds
+}
+
+// IDs returns the id of each connection, empty for those that have none.
+func (s *Swarm) IDs() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := make([]string, len(s.conns))
+	for i := range s.conns {
+		ids[i] = s.conns[i].id
+	}
+	return ids
+}
+
+// complainf keeps the first few complaints. s.mu must be held.
+func (s *Swarm) complainf(format string, v ...any) {
+	if len(s.complain) < maxComplaints {
+		s.complain = append(s.complain, fmt.Sprintf(format, v...))
+	}
+}
+
+var quietNBIO sync.Once
+
+// silent drops nbio's log: what it has to say ends in a connection's error.
+type silent struct{}
+
+// SetLevel implements logging.Logger, as do the methods below.
+func (silent) SetLevel(int) {}
+
+// Debug implements logging.Logger.
+func (silent) Debug(string, ...any) {}
+
+// Info implements logging.Logger.
+func (silent) Info(string, ...any) {}
+
+// Warn implements logging.Logger.
+func (silent) Warn(string, ...any) {}
+
+// Error implements logging.Logger.
+func (silent) Error(string, ...any) {}
