@@ -20,11 +20,11 @@ func (s *Swarm) Check(t Totals, first, last int) {
 	defer s.mu.Unlock()
 	for i := first; i < min(last, len(s.conns)); i++ {
 		c := &s.conns[i]
-		client := at(t.Clients, i)
+		own := uint32(0)
 		if t.Own {
-			client = c.sent
+			own = c.sent
 		}
-		for k, total := range [stamp.Kinds]uint32{t.All, at(t.Systems, int(c.system)), at(t.Groups, int(c.group)), client} {
+		for k, total := range [stamp.Kinds]uint32{t.All, at(t.Systems, int(c.system)), at(t.Groups, int(c.group)), at(t.Clients, i), own} {
 			c.missing(stamp.Kind(k), total)
 		}
 	}
@@ -39,30 +39,24 @@ func at(totals []uint32, i int) uint32 {
 
 // missing counts what c lacks of the first total messages of a stream.
 func (c *conn) missing(k stamp.Kind, total uint32) {
-	if c.fresh&(1<<k) != 0 && c.track(k).Next() == noEnd {
-		return // nothing came, and nothing says that something should have
-	}
-	if lost := c.track(k).Lost(total); lost > 0 {
+	if lost := c.track(k).Lost(total); lost > 0 && total > 0 {
 		c.swarm.counts.Lost += int64(lost)
 		c.swarm.complainf("client %d: lost %d of %d messages to its %v", c.number(), lost, total, k)
 	}
 }
 
-// Joined says where the streams stood when the client was known to be connected:
-// whatever is sent from there on must come.
-func (s *Swarm) Joined(i int, base [stamp.Kinds]uint32) {
+// Begin says where the stream of a kind stood when the client was known to belong
+// to it: whatever is sent from there on must come.
+func (s *Swarm) Begin(i int, k stamp.Kind, base uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &s.conns[i]
-	for k := range stamp.Kinds {
-		if c.fresh&(1<<k) != 0 {
-			c.track(k).Start(base[k])
-		}
+	if c := &s.conns[i]; c.fresh&(1<<k) != 0 {
+		c.track(k).Start(base)
 	}
 }
 
-// Bind makes the client a member of a group, whose stream stands at from; call it
-// before the server knows.
+// Bind expects messages to a group from now on; call it before the server knows,
+// and Begin when it does.
 func (s *Swarm) Bind(i int, group int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

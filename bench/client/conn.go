@@ -94,6 +94,7 @@ func (c *conn) read(b []byte, now int64) {
 		case ws.Message:
 			c.message(ev.Payload, now)
 		case ws.Ping:
+			s.counts.Pings++
 			c.write(ws.OpPong, ev.Payload)
 		case ws.Close:
 			if c.state != leaving {
@@ -134,6 +135,7 @@ func (c *conn) message(payload []byte, now int64) {
 func (c *conn) delivered(st stamp.Stamp, now int64) {
 	s := c.swarm
 	s.counts.Delivered++
+	s.last = now
 	if s.round > 0 && s.counts.Delivered >= s.nextSig {
 		s.nextSig += s.round
 		select {
@@ -147,7 +149,7 @@ func (c *conn) delivered(st stamp.Stamp, now int64) {
 		mine = int64(c.system)
 	case stamp.Group:
 		mine = int64(c.group)
-	case stamp.Client:
+	case stamp.Client, stamp.Own:
 		mine = int64(c.number())
 	}
 	if mine != int64(st.Target) || st.Kind == stamp.Group && st.Seq >= c.groupEnd {
@@ -171,7 +173,7 @@ func (c *conn) delivered(st stamp.Stamp, now int64) {
 		s.counts.Reordered++
 		s.complainf("client %d: message %d to %v %d came after message %d", c.number(), st.Seq, st.Kind, st.Target, t.Next()-1)
 	}
-	if s.echo != nil && st.Kind == stamp.Client {
+	if s.echo != nil && st.Kind == stamp.Own {
 		s.echo.returned(c)
 	}
 }

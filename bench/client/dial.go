@@ -205,7 +205,7 @@ func (s *Swarm) dial(ctx context.Context, i int, due int64, p Plan) error {
 	c.fresh = 0
 	for k := range stamp.Kinds {
 		t := c.track(k)
-		if t.Start(p.Base[k]); p.Late && k != stamp.Client {
+		if t.Start(p.Base[k]); p.Late && k < stamp.Client {
 			t.Start(noEnd)
 			c.fresh |= 1 << k
 		}

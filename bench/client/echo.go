@@ -15,17 +15,17 @@ type echoing struct {
 	payload []byte // scratch
 }
 
-// Echo has the clients send messages of size bytes to the server and itself waits
-// until it is over. With a rate, in messages a second, they go out on a schedule,
+// Echo has the clients from first to last-1 send messages of size bytes to the
+// server, and waits until they have. With a rate, in messages a second, they go out on a schedule,
 // by the clients in turn; without, each client sends the next when the last has
 // come back. Returns how late the latest message was, in nanoseconds.
-func (s *Swarm) Echo(ctx context.Context, rate float64, size int, ns int64) (late int64) {
+func (s *Swarm) Echo(ctx context.Context, first, last int, rate float64, size int, ns int64) (late int64) {
 	start := stamp.Now()
 	s.mu.Lock()
 	e := &echoing{size: size, closed: rate == 0, until: start + ns}
 	s.echo = e
 	if e.closed {
-		for i := range s.conns {
+		for i := first; i < last; i++ {
 			if c := &s.conns[i]; c.state == up {
 				e.send(c, stamp.Now())
 			}
@@ -36,16 +36,19 @@ func (s *Swarm) Echo(ctx context.Context, rate float64, size int, ns int64) (lat
 		SleepUntil(ctx, e.until)
 		return 0
 	}
-	for k, i := 0, 0; ; k++ {
+	for k, i := 0, first; ; k++ {
 		due := start + int64(float64(k)*1e9/rate)
 		if due >= e.until || !SleepUntil(ctx, due) {
 			return late
 		}
 		late = max(late, stamp.Now()-due)
 		s.mu.Lock()
-		for range len(s.conns) {
+		for range last - first {
 			c := &s.conns[i]
-			if i = (i + 1) % len(s.conns); c.state == up {
+			if i++; i == last {
+				i = first
+			}
+			if c.state == up {
 				e.send(c, due)
 				break
 			}
@@ -56,7 +59,7 @@ func (s *Swarm) Echo(ctx context.Context, rate float64, size int, ns int64) (lat
 
 // send sends c's next message. The swarm's lock must be held.
 func (e *echoing) send(c *conn, due int64) {
-	e.payload = stamp.Stamp{Kind: stamp.Client, Target: c.number(), Seq: c.sent, At: due}.Append(e.payload[:0], e.size)
+	e.payload = stamp.Stamp{Kind: stamp.Own, Target: c.number(), Seq: c.sent, At: due}.Append(e.payload[:0], e.size)
 	c.sent++
 	c.swarm.counts.Sent++
 	c.write(ws.OpText, e.payload)

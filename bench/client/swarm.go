@@ -75,6 +75,7 @@ type Swarm struct {
 	latency  *hdrhistogram.Histogram // µs, of messages from when they were due
 	connect  *hdrhistogram.Histogram // µs, of connections, from when they were due
 	complain []string
+	last     int64         // when a stamp was last delivered
 	decoders []*ws.Decoder // free ones, at most maxFreeDecoders
 	frame    []byte        // scratch, for what is sent
 	echo     *echoing
@@ -118,12 +119,29 @@ type Counts struct {
 	Bytes     int64 // of the messages with a stamp
 	Delivered int64 // stamps in them
 	Sent      int64 // by the clients themselves
+	Pings     int64 // answered
 	// What went wrong.
 	Lost       int64
 	Duplicated int64
 	Reordered  int64
 	Wrong      int64 // stamps that were meant for somebody else
 	Broken     int64 // connections that ended though they should not
+}
+
+// Plus adds up.
+func (c Counts) Plus(o Counts) Counts { return c.combine(o, 1) }
+
+// Minus is what was added since o.
+func (c Counts) Minus(o Counts) Counts { return c.combine(o, -1) }
+
+func (c Counts) combine(o Counts, sign int64) Counts {
+	return Counts{
+		Connected: c.Connected + sign*o.Connected, Failed: c.Failed + sign*o.Failed,
+		Messages: c.Messages + sign*o.Messages, Bytes: c.Bytes + sign*o.Bytes,
+		Delivered: c.Delivered + sign*o.Delivered, Sent: c.Sent + sign*o.Sent, Pings: c.Pings + sign*o.Pings,
+		Lost: c.Lost + sign*o.Lost, Duplicated: c.Duplicated + sign*o.Duplicated,
+		Reordered: c.Reordered + sign*o.Reordered, Wrong: c.Wrong + sign*o.Wrong, Broken: c.Broken + sign*o.Broken,
+	}
 }
 
 // New starts a swarm without connections.
@@ -172,6 +190,7 @@ type Delta struct {
 	Counts
 	Latency, Connect *hdrhistogram.Histogram // nil if nothing was recorded
 	Complaints       []string                // the first few of all
+	Last             int64                   // when a stamp was last delivered, on stamp.Now
 }
 
 // Take returns the counts so far, and the histograms and complaints since it was
@@ -179,7 +198,7 @@ type Delta struct {
 func (s *Swarm) Take() Delta {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := Delta{Counts: s.counts, Complaints: s.complain}
+	d := Delta{Counts: s.counts, Complaints: s.complain, Last: s.last}
 	s.complain = nil
 	if s.latency.TotalCount() > 0 {
 		d.Latency = s.latency

@@ -21,15 +21,16 @@ const (
 	System             // the target is the system's index
 	Group              // the target is the group's index
 	Client             // the target is the receiver's index
+	Own                // a client's own messages, that come back to it
 	Kinds              // how many there are
 )
 
-const letters = "asgc"
+const letters = "asgco"
 
 // String names the kind as an API would.
 func (k Kind) String() string {
 	if k < Kinds {
-		return [Kinds]string{"all", "system", "group", "client"}[k]
+		return [Kinds]string{"all", "system", "group", "client", "own"}[k]
 	}
 	return "unknown"
 }

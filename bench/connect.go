@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"carillon/bench/client"
+	"carillon/bench/report"
+	"carillon/bench/stamp"
+)
+
+func runConnect(ctx context.Context, cfg *config, watch io.Writer) (*report.Result, error) {
+	s, err := open(ctx, cfg, cfg.everyone())
+	defer s.close()
+	if err != nil {
+		return nil, err
+	}
+	s.watch(watch)
+	s.monitor.say("connecting")
+	m := s.measurement()
+	if err := m.begin(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.connect(ctx, 0, cfg.conns, cfg.rate); err != nil {
+		return nil, err
+	}
+	if err := m.end(ctx, false); err != nil {
+		return nil, err
+	}
+	r := m.result()
+	m.connects(r)
+	s.fleet.mu.Lock()
+	r.Distribution = report.Distribute(s.fleet.connect)
+	s.fleet.mu.Unlock()
+	return r, nil
+}
+
+func runIdle(ctx context.Context, cfg *config, watch io.Writer) (*report.Result, error) {
+	s, err := open(ctx, cfg, cfg.everyone())
+	defer s.close()
+	if err != nil {
+		return nil, err
+	}
+	s.watch(watch)
+	connects, err := connectAll(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	s.monitor.say("idle")
+	if err := s.settle(ctx); err != nil {
+		return nil, err
+	}
+	m := s.measurement()
+	if err := m.begin(ctx); err != nil {
+		return nil, err
+	}
+	client.SleepUntil(ctx, stamp.Now()+int64(cfg.duration))
+	if err := m.end(ctx, false); err != nil {
+		return nil, err
+	}
+	r := m.result()
+	connects(r)
+	s.memory(r, cfg.conns)
+	r.Extra = append(r.Extra, report.Figure{Name: "pings answered", Value: float64(m.sum.Pings), Unit: ""})
+	if m.server.Known {
+		perConn := m.serverCPU.Seconds() * 1e6 / m.seconds / float64(cfg.conns)
+		r.Extra = append(r.Extra, report.Figure{Name: "CPU of 1,000 idle a second", Value: 1000 * perConn, Unit: "µs"})
+		if m.sum.Pings > 0 {
+			r.ServerCPUPerPing = ref(m.serverCPU.Seconds() * 1e6 / float64(m.sum.Pings))
+		}
+	}
+	return r, nil
+}

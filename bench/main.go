@@ -1,0 +1,138 @@
+//go:build unix
+
+// Command bench loads a WebSocket server and proves the figures that are claimed of
+// it: it counts every delivery, measures from when a message was due, and says what
+// the server's processes took.
+//
+//	go run ./bench SCENARIO [flags]
+//	go run ./bench report -html out.html a.json b.json …
+//
+// See -h, and SCENARIO -h.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"carillon/bench/report"
+)
+
+func main() {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case workerFlag:
+			os.Exit(workerMain())
+		case floorFlag:
+			os.Exit(floorMain())
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case err == nil || errors.Is(err, errHelp):
+		return
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "bench: interrupted")
+	default:
+		// One line, whatever was quoted in the error.
+		fmt.Fprintln(os.Stderr, "bench:", strings.Join(strings.Fields(err.Error()), " "))
+	}
+	stop()
+	os.Exit(1)
+}
+
+// run is main without the process around it.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) == 0 {
+		help(stderr)
+		return errors.New("want a scenario")
+	}
+	switch args[0] {
+	case "-h", "-help", "--help", "help":
+		help(stdout)
+		return errHelp
+	case "report":
+		return runReport(args[1:], stdout)
+	}
+	s := findScenario(args[0])
+	if s == nil {
+		return fmt.Errorf("%q: want a scenario, one of %s", args[0], strings.Join(scenarioNames(), ", "))
+	}
+	cfg, err := parseFlags(s, args[1:], stdout)
+	if err != nil {
+		return err
+	}
+	var watch io.Writer = stderr
+	if cfg.quiet {
+		watch = nil
+	}
+	r, err := s.run(ctx, cfg, watch)
+	if err != nil {
+		return err
+	}
+	r.Command = "go run ./bench " + strings.Join(args, " ")
+	r.Commit, r.Date, r.Machine = commit(), time.Now().UTC().Truncate(time.Second), report.ThisMachine()
+	if f := r.Floor; f != nil {
+		f.Command, f.Commit, f.Date, f.Machine = r.Command, r.Commit, r.Date, r.Machine
+	}
+	fmt.Fprintf(stdout, "%s: %s\n", r.Scenario, r.Server)
+	r.Table(stdout)
+	if cfg.json != "" {
+		if err := report.WriteFile(cfg.json, r); err != nil {
+			return fmt.Errorf("-json: %w", err)
+		}
+	}
+	if cfg.html != "" {
+		if err := report.WriteHTML(cfg.html, []*report.Result{r}); err != nil {
+			return fmt.Errorf("-html: %w", err)
+		}
+	}
+	if failures := r.Failures(); len(failures) > 0 {
+		text := "FAILED: " + strings.Join(failures, ", ")
+		if len(r.Errors) > 0 {
+			text += "; first: " + r.Errors[0]
+		}
+		return errors.New(text)
+	}
+	return nil
+}
+
+func help(w io.Writer) {
+	fmt.Fprint(w, "Loads a WebSocket server, checks every delivery, and measures what it took.\n\n"+
+		"Usage: go run ./bench SCENARIO [flags]\n       go run ./bench report -html out.html a.json b.json …\n\nScenarios:\n")
+	for _, s := range scenarios {
+		fmt.Fprintf(w, "  %-8s %s\n", s.name, s.about)
+	}
+	fmt.Fprint(w, "\nWithout flags they test a Carillon that runs at 127.0.0.1:9991 (`go run ./cmd/server`); with -servers 1 they build\n"+
+		"and start one; with -url, -push-url and others any other server. The exit status is 1 if anything was lost, doubled,\n"+
+		"out of order, or came to the wrong client. `go run ./bench SCENARIO -h` lists the flags.\n")
+}
+
+// commit is the one that the program, or the working tree around it, is at.
+func commit() string {
+	if out, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").Output(); err == nil {
+		return strings.TrimSpace(string(out))
+	}
+	revision, dirty := "unknown", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				revision = s.Value[:min(12, len(s.Value))]
+			case s.Key == "vcs.modified" && s.Value == "true":
+				dirty = "-dirty"
+			}
+		}
+	}
+	return revision + dirty
+}

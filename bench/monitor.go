@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"carillon/bench/client"
+	"carillon/bench/report"
+)
+
+// A monitor samples a session while it runs, for the series of the report and for
+// who is watching.
+type monitor struct {
+	s        *session
+	w        io.Writer
+	terminal bool // one line that is written over, instead of one after another
+	cancel   context.CancelFunc
+	done     chan struct{}
+
+	mu      sync.Mutex // guards the following fields
+	phase   string
+	samples []report.Sample
+}
+
+const (
+	sampleEvery = 500 * time.Millisecond
+	linesEvery  = 4   // samples, when the output is no terminal
+	maxSamples  = 600 // over it, every second one is dropped
+)
+
+// watch starts a monitor. w is nil if nobody watches.
+func (s *session) watch(w io.Writer) {
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &monitor{s: s, w: w, cancel: cancel, done: make(chan struct{}), terminal: isTerminal(w)}
+	s.monitor = m
+	go m.run(ctx)
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}
+
+// say names what is going on.
+func (m *monitor) say(format string, v ...any) {
+	m.mu.Lock()
+	m.phase = fmt.Sprintf(format, v...)
+	m.mu.Unlock()
+}
+
+func (m *monitor) stop() {
+	m.cancel()
+	<-m.done
+}
+
+func (m *monitor) series() []report.Sample {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]report.Sample{}, m.samples...)
+}
+
+func (m *monitor) run(ctx context.Context) {
+	defer close(m.done)
+	t := time.NewTicker(sampleEvery)
+	defer t.Stop()
+	start, last := time.Now(), time.Now()
+	counts, server, clientCPU, keep := m.s.fleet.counts(), measure(m.s.pids, false), m.clientCPU(), 1
+	connected := m.s.fleet.connects()
+	for n := 0; ; n++ {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			if m.terminal {
+				fmt.Fprint(m.w, "\r\x1b[K")
+			}
+			return
+		}
+		now := time.Now()
+		dt := now.Sub(last).Seconds()
+		last = now
+		c, u, cpu, conn := m.s.fleet.counts(), measure(m.s.pids, false), m.clientCPU(), m.s.fleet.connects()
+		window := m.s.fleet.takeWindow()
+		sample := report.Sample{
+			T: now.Sub(start).Seconds(), Conns: c.Connected,
+			Deliveries: float64(c.Delivered-counts.Delivered) / dt, Connects: float64(conn-connected) / dt,
+			ClientCores: (cpu - clientCPU).Seconds() / dt,
+		}
+		if window.TotalCount() > 0 {
+			sample.P50, sample.P99 = window.ValueAtPercentile(50), window.ValueAtPercentile(99)
+		}
+		if u.Known {
+			sample.ServerCores, sample.ServerRSS = ref((u.CPU-server.CPU).Seconds()/dt), &u.RSS
+		}
+		counts, server, clientCPU, connected = c, u, cpu, conn
+		m.mu.Lock()
+		if n%keep == 0 {
+			if m.samples = append(m.samples, sample); len(m.samples) > maxSamples {
+				for i := range len(m.samples) / 2 {
+					m.samples[i] = m.samples[2*i]
+				}
+				m.samples, keep = m.samples[:len(m.samples)/2], 2*keep
+			}
+		}
+		phase := m.phase
+		m.mu.Unlock()
+		m.print(n, phase, sample, c)
+	}
+}
+
+func (m *monitor) clientCPU() time.Duration {
+	sum := time.Duration(ownCPU())
+	cpu, _ := m.s.fleet.usage()
+	for _, d := range cpu {
+		sum += d
+	}
+	return sum
+}
+
+// connects is how many connections were made so far.
+func (f *fleet) connects() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.connect.TotalCount()
+}
+
+func (m *monitor) print(n int, phase string, s report.Sample, c client.Counts) {
+	if m.w == nil || !m.terminal && n%linesEvery != 0 {
+		return
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%5.1fs %s %s: %d connected", s.T, m.s.label, phase, s.Conns)
+	if s.Connects > 0 {
+		fmt.Fprintf(&b, ", %.0f connects/s", s.Connects)
+	}
+	if s.Deliveries > 0 {
+		fmt.Fprintf(&b, ", %.0f deliveries/s, p50 %s p99 %s", s.Deliveries, report.Micros(float64(s.P50)), report.Micros(float64(s.P99)))
+	}
+	if s.ServerCores != nil {
+		fmt.Fprintf(&b, ", server %.0f %% CPU %s", 100**s.ServerCores, report.Bytes(float64(*s.ServerRSS)))
+	}
+	fmt.Fprintf(&b, ", clients %.0f %% CPU", 100*s.ClientCores)
+	if bad := c.Duplicated + c.Reordered + c.Wrong + c.Broken; bad > 0 {
+		fmt.Fprintf(&b, ", %d WRONG", bad)
+	}
+	if m.terminal {
+		fmt.Fprint(m.w, "\r\x1b[K", b.String())
+	} else {
+		fmt.Fprintln(m.w, b.String())
+	}
+}

@@ -1,0 +1,17 @@
+//go:build unix && !linux
+
+package main
+
+import "os/exec"
+
+// There is no /proc to read: figures of processes are missing from the results.
+
+func processUsage(int, bool) usage { return usage{} }
+
+func ownRSS() int64 { return 0 }
+
+func kernelMemory() (bytes int64, known bool) { return 0, false }
+
+func dieWithParent(*exec.Cmd) {}
+
+func listenerPID(string) int { return 0 }

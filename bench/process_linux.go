@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// clockTick is the unit of /proc/PID/stat: Linux has fixed it at 100 a second for
+// programs.
+const clockTick = time.Second / 100
+
+func processUsage(pid int, all bool) (u usage) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	b, err := os.ReadFile(dir + "/stat")
+	if err != nil {
+		return u
+	}
+	// The name in parentheses may hold anything; the third field follows it.
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(f) < 22 {
+		return u
+	}
+	user, err1 := strconv.ParseInt(f[11], 10, 64)
+	system, err2 := strconv.ParseInt(f[12], 10, 64)
+	pages, err3 := strconv.ParseInt(f[21], 10, 64)
+	if err1 != nil || err2 != nil || err3 != nil {
+		return u
+	}
+	u = usage{Known: true, CPU: time.Duration(user+system) * clockTick, RSS: pages * int64(os.Getpagesize())}
+	if all {
+		u.PSS = kilobytes(dir+"/smaps_rollup", "Pss:")
+		if fds, err := os.ReadDir(dir + "/fd"); err == nil {
+			u.Descriptors = len(fds)
+		}
+	}
+	return u
+}
+
+func ownRSS() int64 { return processUsage(os.Getpid(), false).RSS }
+
+// kilobytes is the number behind key in a file of lines such as "Pss: 12 kB", in
+// bytes; 0 if there is none.
+func kilobytes(file, key string) int64 {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) >= 2 && f[0] == key {
+			n, _ := strconv.ParseInt(f[1], 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}
+
+// kernelMemory is what the whole machine's kernel holds for objects such as
+// sockets, and in the buffers of TCP, in bytes.
+func kernelMemory() (bytes int64, known bool) {
+	bytes = kilobytes("/proc/meminfo", "Slab:")
+	if bytes == 0 {
+		return 0, false
+	}
+	b, _ := os.ReadFile("/proc/net/sockstat")
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == "TCP:" {
+			pages, _ := strconv.ParseInt(f[len(f)-1], 10, 64)
+			bytes += pages * int64(os.Getpagesize())
+		}
+	}
+	return bytes, true
+}
+
+// dieWithParent has the kernel end the child when this process does, however that
+// comes about.
+func dieWithParent(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+
+// listenerPID finds the process of this machine that listens on addr; 0 if it
+// cannot be told.
+func listenerPID(addr string) int {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return 0
+	}
+	n, _ := strconv.Atoi(port)
+	suffix := fmt.Sprintf(":%04X", n)
+	sockets := map[string]bool{}
+	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		b, _ := os.ReadFile(file)
+		for line := range strings.Lines(string(b)) {
+			const listening = "0A"
+			if f := strings.Fields(line); len(f) > 9 && strings.HasSuffix(f[1], suffix) && f[3] == listening {
+				sockets["socket:["+f[9]+"]"] = true
+			}
+		}
+	}
+	if len(sockets) == 0 {
+		return 0
+	}
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, fd := range fds {
+		if link, err := os.Readlink(fd); err == nil && sockets[link] {
+			pid, _ := strconv.Atoi(strings.Split(fd, "/")[2])
+			return pid
+		}
+	}
+	return 0
+}

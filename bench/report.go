@@ -1,0 +1,5 @@
+package main
+
+import "io"
+
+func runReport(args []string, stdout io.Writer) error { return nil }

@@ -1,0 +1,3 @@
+package report
+
+func WriteHTML(name string, results []*Result) error { return nil }

@@ -1,0 +1,424 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"carillon/bench/client"
+	"carillon/bench/report"
+	"carillon/bench/stamp"
+)
+
+// A session is one server, or several of a kind, and the clients of it.
+type session struct {
+	cfg       *config
+	label     string
+	started   *servers // nil if they run by themselves
+	pids      []int
+	endpoints []*endpoint
+	fleet     *fleet
+	place     placement
+	totals    totals
+	empty     usage // of the server before anyone connected
+	kernel    int64 // memory of the kernel then
+	clientRSS int64 // of the workers then
+	monitor   *monitor
+}
+
+// totals are the streams. Clients are those of all workers.
+type totals struct {
+	all     stream
+	systems []stream
+	groups  []stream
+	clients []stream
+}
+
+// A stream counts its messages. Any goroutine may read it; one pushes.
+type stream struct {
+	begun atomic.Uint32 // a client that joins now will get those from here on
+	done  atomic.Uint32 // a client that was there must get those up to here
+}
+
+func done(streams []stream) []uint32 {
+	n := make([]uint32, len(streams))
+	for i := range streams {
+		n[i] = streams[i].done.Load()
+	}
+	return n
+}
+
+// push sends the stream's next message, which was due at the given time. It
+// reports whether the server took it; false with no error if it was too busy.
+func (st *stream) push(ctx context.Context, ps *pusher, servers []int, t pushTarget, target uint32, due int64, size int) (bool, error) {
+	seq := st.begun.Add(1) - 1
+	data := stamp.Stamp{Kind: t.kind, Target: target, Seq: seq, At: due}.Append(make([]byte, 0, max(size, stamp.Len)), size)
+	busy, err := ps.push(ctx, servers, t, data)
+	if busy {
+		st.begun.Store(seq)
+		return false, nil
+	}
+	st.done.Store(seq + 1)
+	return err == nil, err
+}
+
+// server is the index of the server that a client is connected to.
+func (s *session) server(client int) int { return client % len(s.fleet.workers) % len(s.endpoints) }
+
+// everywhere are the indices of all servers.
+func (s *session) everywhere() []int { return span(0, len(s.endpoints)) }
+
+// open starts what there is to start and the clients' processes; nobody connects.
+func open(ctx context.Context, cfg *config, place placement) (*session, error) {
+	s := &session{cfg: cfg, label: cfg.label}
+	urls := cfg.urls
+	var err error
+	if cfg.servers > 0 {
+		flags := append(strings.Fields(cfg.scenario.serverFlags), strings.Fields(cfg.serverFlags)...)
+		if s.started, err = startServers(ctx, cfg.servers, flags); err != nil {
+			return nil, err
+		}
+		urls = nil
+		for _, p := range s.started.processes {
+			urls = append(urls, strings.Replace(defaultURL, "127.0.0.1:9991", p.addr, 1))
+		}
+		s.pids = s.started.pids()
+	} else if s.pids, err = findServers(cfg); err != nil {
+		return nil, err
+	}
+	return s, s.start(urls, place)
+}
+
+// openFloor is open for the bare write loop.
+func openFloor(cfg *config, place placement) (*session, error) {
+	c := *cfg
+	c.push, c.pushBody, c.pushType, c.headers, c.hello, c.idKey, c.ready = "http", "{data}", "text/plain", nil, nil, "", 0
+	c.pushURLs, c.pushURLGiven, c.procs = nil, false, max((c.conns+connsPerProcess-1)/connsPerProcess, 1)
+	s := &session{cfg: &c, label: "floor"}
+	var err error
+	if s.started, err = startFloor(); err != nil {
+		return nil, err
+	}
+	s.pids = s.started.pids()
+	return s, s.start([]string{"ws://" + s.started.processes[0].addr + "/"}, place)
+}
+
+// findServers checks that somebody listens, and finds out who.
+func findServers(cfg *config) (pids []int, err error) {
+	pids = cfg.pids
+	for _, raw := range cfg.urls {
+		u, err := parseWebSocketURL(raw)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := net.DialTimeout("tcp", u.addr, cfg.timeout)
+		if err != nil {
+			hint := ""
+			if !cfg.urlSet {
+				hint = " (start it with `go run ./cmd/server`, or have bench start one with -servers 1)"
+			}
+			return nil, fmt.Errorf("no server at %s: %w%s", u.addr, err, hint)
+		}
+		_ = conn.Close()
+		if len(cfg.pids) == 0 {
+			if pid := listenerPID(u.addr); pid > 0 {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	if len(cfg.pids) == 0 && len(pids) < len(cfg.urls) {
+		pids = nil // figures of some would be taken for all
+	}
+	return pids, nil
+}
+
+func (s *session) start(urls []string, place placement) error {
+	cfg := s.cfg
+	run := names{Run: strconv.FormatUint(uint64(rand.Uint32()), 36)}
+	var err error
+	if s.endpoints, err = cfg.endpointsOf(urls, run); err != nil {
+		s.close()
+		return err
+	}
+	s.place = place
+	s.totals = totals{systems: make([]stream, 2), groups: make([]stream, place.Groups+1), clients: make([]stream, cfg.conns)}
+	s.fleet, err = startFleet(workerConfig{
+		Workers: cfg.procs, Conns: cfg.conns, Headers: cfg.headers, Hello: cfg.hello, IDKey: cfg.idKey, Ready: cfg.ready,
+		Sources: cfg.sources, InFlight: max(cfg.connecting/cfg.procs, 1), Timeout: cfg.timeout, Names: run, Place: place,
+	}, urls)
+	if err != nil {
+		s.close()
+		return err
+	}
+	if _, err := s.fleet.all(context.Background(), func(*workerProcess) command { return command{Op: "settle"} }); err != nil {
+		s.close()
+		return err
+	}
+	s.empty = measure(s.pids, true)
+	s.kernel, _ = kernelMemory()
+	_, s.clientRSS = s.fleet.usage()
+	return nil
+}
+
+func (s *session) close() {
+	if s == nil {
+		return
+	}
+	if s.monitor != nil {
+		s.monitor.stop()
+	}
+	if s.fleet != nil {
+		s.fleet.close()
+	}
+	if s.started != nil {
+		s.started.stop()
+	}
+}
+
+// connect connects the clients below number to that come after number from.
+func (s *session) connect(ctx context.Context, from, to int, rate float64) error {
+	replies, err := s.fleet.all(ctx, func(w *workerProcess) command {
+		return w.part(command{Op: "connect", Rate: rate / float64(len(s.fleet.workers)), Streams: s.streams()}, from, to)
+	})
+	if err != nil {
+		return err
+	}
+	return firstFailure(replies)
+}
+
+// streams is where the streams that all clients of system 0 and group 0 hear
+// stand.
+func (s *session) streams() (b [stamp.Kinds]uint32) {
+	t := &s.totals
+	b[stamp.All], b[stamp.System], b[stamp.Group] = t.all.done.Load(), t.systems[0].done.Load(), t.groups[0].done.Load()
+	return b
+}
+
+func firstFailure(replies []message) error {
+	failed, first := 0, ""
+	for _, m := range replies {
+		failed += m.Failed
+		if first == "" {
+			first = m.Error
+		}
+	}
+	switch {
+	case failed > 0:
+		return fmt.Errorf("%d connections failed: %s", failed, first)
+	case first != "":
+		return errors.New(first)
+	}
+	return nil
+}
+
+// ids fetches the clients' ids.
+func (s *session) ids(ctx context.Context, to int) ([]string, error) {
+	replies, err := s.fleet.all(ctx, func(w *workerProcess) command { return w.part(command{Op: "ids"}, 0, to) })
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, to)
+	for i := range ids {
+		n := len(s.fleet.workers)
+		if ids[i] = replies[i%n].IDs[i/n]; ids[i] == "" {
+			return nil, fmt.Errorf("-id-key %s: client %d has got no message with it", s.cfg.idKey, i)
+		}
+	}
+	return ids, nil
+}
+
+// check counts what the clients below number to lack.
+func (s *session) check(ctx context.Context, to int, own bool) error {
+	n := len(s.fleet.workers)
+	_, err := s.fleet.all(ctx, func(w *workerProcess) command {
+		t := client.Totals{All: s.totals.all.done.Load(), Systems: done(s.totals.systems), Groups: done(s.totals.groups), Own: own}
+		for i := w.cfg.Worker; i < len(s.totals.clients); i += n {
+			t.Clients = append(t.Clients, s.totals.clients[i].done.Load())
+		}
+		return w.part(command{Op: "check", Totals: t}, 0, to)
+	})
+	return err
+}
+
+// settle has the clients' processes give back memory, and waits for a moment.
+func (s *session) settle(ctx context.Context) error {
+	_, err := s.fleet.all(ctx, func(*workerProcess) command { return command{Op: "settle"} })
+	client.SleepUntil(ctx, stamp.Now()+int64(settle))
+	return errors.Join(err, ctx.Err())
+}
+
+// A measurement adds up what happens between begin and end, any number of times.
+type measurement struct {
+	s *session
+	// At begin.
+	start     int64
+	counts    client.Counts
+	server    usage
+	clientCPU []time.Duration
+	ownCPU    int64
+	// Added up.
+	seconds       float64
+	sum           client.Counts
+	serverCPU     time.Duration
+	clientSum     []time.Duration // of each worker, and of this process at the end
+	pushes        int64
+	refused       int64
+	late          int64 // nanoseconds
+	connectsBegan int64
+}
+
+func (s *session) measurement() *measurement {
+	s.fleet.resetHistograms()
+	return &measurement{s: s, clientSum: make([]time.Duration, len(s.fleet.workers)+1)}
+}
+
+func (m *measurement) begin(ctx context.Context) error {
+	if _, err := m.s.fleet.all(ctx, func(*workerProcess) command { return command{Op: "state"} }); err != nil {
+		return err
+	}
+	m.counts = m.s.fleet.counts()
+	m.clientCPU, _ = m.s.fleet.usage()
+	m.ownCPU = ownCPU()
+	m.server = measure(m.s.pids, false)
+	m.start = stamp.Now()
+	return nil
+}
+
+// end closes the interval: at the last delivery if there were any and toLast is
+// set, else now.
+func (m *measurement) end(ctx context.Context, toLast bool) error {
+	stop := stamp.Now()
+	server := measure(m.s.pids, false)
+	if _, err := m.s.fleet.all(ctx, func(*workerProcess) command { return command{Op: "state"} }); err != nil {
+		return err
+	}
+	if last := m.s.fleet.lastDelivery(); toLast && last > m.start {
+		stop = last
+	}
+	m.seconds += float64(stop-m.start) / 1e9
+	m.sum = m.sum.Plus(m.s.fleet.counts().Minus(m.counts))
+	m.serverCPU += server.CPU - m.server.CPU
+	cpu, _ := m.s.fleet.usage()
+	for i := range cpu {
+		m.clientSum[i] += cpu[i] - m.clientCPU[i]
+	}
+	m.clientSum[len(cpu)] += time.Duration(ownCPU() - m.ownCPU)
+	return nil
+}
+
+// result makes a report of it.
+func (m *measurement) result() *report.Result {
+	s, cfg := m.s, m.s.cfg
+	counts := s.fleet.counts()
+	s.fleet.mu.Lock()
+	defer s.fleet.mu.Unlock()
+	r := &report.Result{
+		Scenario: cfg.scenario.name, Server: s.label, Conns: cfg.conns, Receivers: s.place.Receivers,
+		Servers: len(s.endpoints), ClientProcesses: len(s.fleet.workers), Size: cfg.size, Rate: cfg.rate,
+		Seconds: m.seconds, Pushes: m.pushes, Refused: m.refused, Deliveries: m.sum.Delivered,
+		Latency: report.Summarize(s.fleet.latency), Connect: report.Summarize(s.fleet.connect),
+		Distribution: report.Distribute(s.fleet.latency), SenderLate: float64(m.late) / 1e6,
+		Lost: counts.Lost, Duplicated: counts.Duplicated, Reordered: counts.Reordered, Wrong: counts.Wrong,
+		Broken: counts.Broken, Failed: counts.Failed, Errors: s.fleet.complaints, Warnings: []string{},
+	}
+	if r.Errors == nil {
+		r.Errors = []string{}
+	}
+	if m.seconds > 0 {
+		r.DeliveriesPerSecond = float64(r.Deliveries) / m.seconds
+	}
+	if r.Deliveries > 0 {
+		r.MessageBytes = float64(m.sum.Bytes) / float64(r.Deliveries)
+	}
+	busiest := time.Duration(0)
+	for _, d := range m.clientSum {
+		busiest = max(busiest, d)
+		r.ClientCPUSeconds += d.Seconds()
+	}
+	if m.seconds > 0 {
+		r.ClientBusiest = busiest.Seconds() / m.seconds
+	}
+	if m.server.Known {
+		cpu := m.serverCPU.Seconds()
+		r.ServerCPUSeconds = &cpu
+		if m.seconds > 0 {
+			r.ServerCores = ref(cpu / m.seconds)
+		}
+		if r.Deliveries > 0 {
+			r.ServerCPUPerDelivery = ref(cpu * 1e6 / float64(r.Deliveries))
+		}
+		r.ServerRSS = ref(measure(s.pids, false).RSS)
+	}
+	if s.monitor != nil {
+		r.Series = s.monitor.series()
+	}
+	s.warn(r)
+	return r
+}
+
+func ref[T any](v T) *T { return &v }
+
+// memory adds the memory of the connections that there are now.
+func (s *session) memory(r *report.Result, conns int) {
+	n := float64(conns)
+	if now := measure(s.pids, true); now.Known && s.empty.Known {
+		r.ServerRSS = &now.RSS
+		r.RSSPerConn = ref(float64(now.RSS-s.empty.RSS) / n)
+		if s.empty.PSS > 0 {
+			r.PSSPerConn = ref(float64(now.PSS-s.empty.PSS) / n)
+		}
+	}
+	if now, known := kernelMemory(); known && s.kernel > 0 {
+		// Both ends of a connection are on this machine, if the server is.
+		r.KernelPerSocket = ref(float64(now-s.kernel) / n / 2)
+		r.KernelPerSocketSource = "the machine's Slab of /proc/meminfo and TCP mem of sockstat, halved: both ends are here"
+		if len(s.pids) == 0 {
+			r.KernelPerSocket, r.KernelPerSocketSource = nil, ""
+		}
+	}
+	if _, rss := s.fleet.usage(); rss > 0 && s.clientRSS > 0 {
+		r.ClientBytesPerConn = ref(float64(rss-s.clientRSS) / n)
+	}
+}
+
+// lastDelivery is when any client last got a message.
+func (f *fleet) lastDelivery() (last int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.workers {
+		last = max(last, w.state.Last)
+	}
+	return last
+}
+
+// warn says what makes the figures doubtful.
+func (s *session) warn(r *report.Result) {
+	add := func(format string, v ...any) { r.Warnings = append(r.Warnings, fmt.Sprintf(format, v...)) }
+	used := r.ClientCPUSeconds
+	if r.ServerCPUSeconds != nil {
+		used += *r.ServerCPUSeconds
+	}
+	cores := runtime.NumCPU()
+	full := used > 0.9*r.Seconds*float64(cores) // of the machine
+	switch {
+	case r.Seconds < 0.2: // too short to tell
+	case full:
+		add("server and clients together used all %d cores: latencies include waiting for a core, and the server could do more on a machine of its own", cores)
+	case r.ClientBusiest > 0.85:
+		r.ClientLimited = true
+		add("the clients were the bottleneck, not the server: one of their processes used %.0f %% of a core; try -procs %d", 100*r.ClientBusiest, len(s.fleet.workers)+1)
+	case r.SenderLate > 100:
+		r.ClientLimited = true
+		add("the sender was up to %.0f ms behind its schedule while there was CPU to spare", r.SenderLate)
+	}
+	if r.Refused > 0 {
+		add("the server refused %d pushes because too much waited: the rate is over what it can do", r.Refused)
+	}
+}
