@@ -24,11 +24,12 @@ func runFanout(ctx context.Context, cfg *config, watch io.Writer) (*report.Resul
 		return nil, err
 	}
 	var floor *session
+	var floorConnects func(*report.Result)
 	if cfg.floor {
 		if floor, err = openFloor(cfg, cfg.everyone()); err == nil {
 			defer floor.close()
 			floor.watch(nil)
-			_, err = connectAll(ctx, floor)
+			floorConnects, err = connectAll(ctx, floor)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("-floor: %w", err)
@@ -53,14 +54,19 @@ func runFanout(ctx context.Context, cfg *config, watch io.Writer) (*report.Resul
 		}
 		return r, err
 	}
-	return inTurns(ctx, f, floor, cfg.duration, connects)
+	r, err := inTurns(ctx, f, floor, cfg.duration)
+	if err == nil {
+		connects(r)
+		floorConnects(r.Floor)
+	}
+	return r, err
 }
 
 // rounds is how often a server and the floor take turns, so that what the machine
 // does besides hits both alike.
 const rounds = 4
 
-func inTurns(ctx context.Context, f *fanning, floor *session, d time.Duration, connects func(*report.Result)) (*report.Result, error) {
+func inTurns(ctx context.Context, f *fanning, floor *session, d time.Duration) (*report.Result, error) {
 	var g *fanning
 	for range rounds {
 		if err := f.run(ctx, d/rounds); err != nil {
@@ -84,7 +90,6 @@ func inTurns(ctx context.Context, f *fanning, floor *session, d time.Duration, c
 	if err != nil {
 		return nil, err
 	}
-	connects(r)
 	r.Floor, err = g.finish(ctx)
 	return r, err
 }

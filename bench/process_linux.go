@@ -44,6 +44,23 @@ func processUsage(pid int, all bool) (u usage) {
 	return u
 }
 
+// machineCPU is how long the machine's cores were busy, all added up.
+func machineCPU() time.Duration {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	var busy time.Duration
+	for i, f := range strings.Fields(line) {
+		// cpu user nice system idle iowait irq softirq steal; guests are in user.
+		if n, err := strconv.ParseInt(f, 10, 64); err == nil && i != 4 && i != 5 && i <= 8 {
+			busy += time.Duration(n) * clockTick
+		}
+	}
+	return busy
+}
+
 func ownRSS() int64 { return processUsage(os.Getpid(), false).RSS }
 
 // kilobytes is the number behind key in a file of lines such as "Pss: 12 kB", in

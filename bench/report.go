@@ -1,5 +1,42 @@
 package main
 
-import "io"
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
 
-func runReport(args []string, stdout io.Writer) error { return nil }
+	"carillon/bench/report"
+)
+
+// runReport makes one page of results that were written with -json.
+func runReport(args []string, stdout io.Writer) error {
+	f := flag.NewFlagSet("report", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	html := f.String("html", "", "file to write")
+	err := f.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, "report: results side by side, on one page\n\nUsage: go run ./bench report -html out.html a.json b.json …\n\n"+
+			"  -html file\n      page to write; it needs nothing but itself\n")
+		return errHelp
+	case err != nil:
+		return err
+	case *html == "":
+		return errors.New("-html: want the file to write")
+	case f.NArg() == 0:
+		return errors.New("want one or more results that were written with -json")
+	}
+	var results []*report.Result
+	for _, name := range f.Args() {
+		r, err := report.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		results = append(results, r...)
+	}
+	if err := report.WriteHTML(*html, results); err != nil {
+		return fmt.Errorf("-html: %w", err)
+	}
+	return nil
+}

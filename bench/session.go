@@ -264,14 +264,15 @@ type measurement struct {
 	clientCPU []time.Duration
 	ownCPU    int64
 	// Added up.
-	seconds       float64
-	sum           client.Counts
-	serverCPU     time.Duration
-	clientSum     []time.Duration // of each worker, and of this process at the end
-	pushes        int64
-	refused       int64
-	late          int64 // nanoseconds
-	connectsBegan int64
+	seconds   float64
+	sum       client.Counts
+	serverCPU time.Duration
+	clientSum []time.Duration // of each worker, and of this process at the end
+	pushes    int64
+	refused   int64
+	late      int64         // nanoseconds
+	machine   time.Duration // busy at begin
+	others    time.Duration // busy between begin and end, all of the machine
 }
 
 func (s *session) measurement() *measurement {
@@ -287,6 +288,7 @@ func (m *measurement) begin(ctx context.Context) error {
 	m.clientCPU, _ = m.s.fleet.usage()
 	m.ownCPU = ownCPU()
 	m.server = measure(m.s.pids, false)
+	m.machine = machineCPU()
 	m.start = stamp.Now()
 	return nil
 }
@@ -295,6 +297,7 @@ func (m *measurement) begin(ctx context.Context) error {
 // set, else now.
 func (m *measurement) end(ctx context.Context, toLast bool) error {
 	stop := stamp.Now()
+	m.others += machineCPU() - m.machine
 	server := measure(m.s.pids, false)
 	if _, err := m.s.fleet.all(ctx, func(*workerProcess) command { return command{Op: "state"} }); err != nil {
 		return err
@@ -321,7 +324,7 @@ func (m *measurement) result() *report.Result {
 	defer s.fleet.mu.Unlock()
 	r := &report.Result{
 		Scenario: cfg.scenario.name, Server: s.label, Conns: cfg.conns, Receivers: s.place.Receivers,
-		Servers: len(s.endpoints), ClientProcesses: len(s.fleet.workers), Size: cfg.size, Rate: cfg.rate,
+		Servers: len(s.endpoints), ClientProcesses: len(s.fleet.workers), Size: cfg.size, Rate: cfg.rate, RateOf: cfg.scenario.rateOf,
 		Seconds: m.seconds, Pushes: m.pushes, Refused: m.refused, Deliveries: m.sum.Delivered,
 		Latency: report.Summarize(s.fleet.latency), Connect: report.Summarize(s.fleet.connect),
 		Distribution: report.Distribute(s.fleet.latency), SenderLate: float64(m.late) / 1e6,
@@ -359,6 +362,9 @@ func (m *measurement) result() *report.Result {
 	if s.monitor != nil {
 		r.Series = s.monitor.series()
 	}
+	if m.others >= 0 && m.server.Known && m.seconds > 0 {
+		r.OtherCores = ref(max(m.others.Seconds()-m.serverCPU.Seconds()-r.ClientCPUSeconds, 0) / m.seconds)
+	}
 	s.warn(r)
 	return r
 }
@@ -368,6 +374,7 @@ func ref[T any](v T) *T { return &v }
 // memory adds the memory of the connections that there are now.
 func (s *session) memory(r *report.Result, conns int) {
 	n := float64(conns)
+	_, _ = s.fleet.all(context.Background(), func(*workerProcess) command { return command{Op: "settle"} }) // without it, the clients' garbage counts
 	if now := measure(s.pids, true); now.Known && s.empty.Known {
 		r.ServerRSS = &now.RSS
 		r.RSSPerConn = ref(float64(now.RSS-s.empty.RSS) / n)
@@ -375,13 +382,11 @@ func (s *session) memory(r *report.Result, conns int) {
 			r.PSSPerConn = ref(float64(now.PSS-s.empty.PSS) / n)
 		}
 	}
-	if now, known := kernelMemory(); known && s.kernel > 0 {
-		// Both ends of a connection are on this machine, if the server is.
+	if now, known := kernelMemory(); known && s.kernel > 0 && len(s.pids) > 0 {
 		r.KernelPerSocket = ref(float64(now-s.kernel) / n / 2)
-		r.KernelPerSocketSource = "the machine's Slab of /proc/meminfo and TCP mem of sockstat, halved: both ends are here"
-		if len(s.pids) == 0 {
-			r.KernelPerSocket, r.KernelPerSocketSource = nil, ""
-		}
+		r.KernelPerSocketSource = "measured: growth of the machine's Slab in /proc/meminfo and of TCP's mem in /proc/net/sockstat, halved, as both ends are here"
+	} else {
+		r.KernelPerSocket, r.KernelPerSocketSource = ref(3800.0), "an estimate, not measured: what Linux 6 takes for a TCP socket in epoll"
 	}
 	if _, rss := s.fleet.usage(); rss > 0 && s.clientRSS > 0 {
 		r.ClientBytesPerConn = ref(float64(rss-s.clientRSS) / n)
@@ -405,12 +410,16 @@ func (s *session) warn(r *report.Result) {
 	if r.ServerCPUSeconds != nil {
 		used += *r.ServerCPUSeconds
 	}
+	if o := r.OtherCores; o != nil && r.Seconds >= 0.2 && *o > 0.25 {
+		add("the machine was busy with other things, %.1f cores of it: latencies and rates are worse for that", *o)
+		used += *o * r.Seconds
+	}
 	cores := runtime.NumCPU()
 	full := used > 0.9*r.Seconds*float64(cores) // of the machine
 	switch {
 	case r.Seconds < 0.2: // too short to tell
 	case full:
-		add("server and clients together used all %d cores: latencies include waiting for a core, and the server could do more on a machine of its own", cores)
+		add("all %d cores were busy: latencies include waiting for a core, and the server could do more on a machine of its own", cores)
 	case r.ClientBusiest > 0.85:
 		r.ClientLimited = true
 		add("the clients were the bottleneck, not the server: one of their processes used %.0f %% of a core; try -procs %d", 100*r.ClientBusiest, len(s.fleet.workers)+1)

@@ -49,6 +49,8 @@ func runSoak(ctx context.Context, cfg *config, watch io.Writer) (*report.Result,
 		return nil, err
 	}
 	before := measure(s.pids, true)
+	ch.cycles.Store(0)
+	u.pushes.Store(0)
 	s.monitor.say("everything at once")
 	if err := m.begin(ctx); err != nil {
 		return nil, err
@@ -70,6 +72,12 @@ func runSoak(ctx context.Context, cfg *config, watch io.Writer) (*report.Result,
 	if before.Known && after.Known {
 		r.RSSBeforeAfter = []int64{before.RSS, after.RSS}
 		r.DescriptorsBeforeAfter = []int{before.Descriptors, after.Descriptors}
+		r.Extra = append(r.Extra,
+			report.Figure{Name: "RSS before", Value: float64(before.RSS), Unit: "bytes"},
+			report.Figure{Name: "RSS after", Value: float64(after.RSS), Unit: "bytes"},
+			report.Figure{Name: "descriptors before", Value: float64(before.Descriptors)},
+			report.Figure{Name: "descriptors after", Value: float64(after.Descriptors)},
+		)
 	}
 	r.Extra = append(r.Extra,
 		report.Figure{Name: "pushed to single clients", Value: float64(u.pushes.Load())},

@@ -40,6 +40,8 @@ type Result struct {
 	// Rate is what was asked for: pushes, messages, connections or clients that come
 	// and go, a second. 0 is as fast as possible, with a bounded number under way.
 	Rate float64 `json:"rate"`
+	// RateOf is what Rate counts; empty if there is no such thing.
+	RateOf string `json:"rate_of"`
 	// Seconds is how long it was measured, from the first due time to the last
 	// delivery.
 	Seconds float64 `json:"seconds"`
@@ -73,6 +75,7 @@ type Result struct {
 	ClientBytesPerConn     *float64 `json:"client_bytes_per_conn"`
 	ClientCPUSeconds       float64  `json:"client_cpu_seconds"`
 	ClientBusiest          float64  `json:"client_busiest_core"` // share of a core, of the busiest client process
+	OtherCores             *float64 `json:"other_cores"`         // that neither server nor clients kept busy
 	DescriptorsBeforeAfter []int    `json:"descriptors_before_after,omitempty"`
 	RSSBeforeAfter         []int64  `json:"rss_before_after_bytes,omitempty"`
 

@@ -29,7 +29,14 @@ func (r *Result) Table(w io.Writer) {
 // rows are names and values.
 func (r *Result) rows() (rows [][2]string) {
 	add := func(name, format string, v ...any) { rows = append(rows, [2]string{name, fmt.Sprintf(format, v...)}) }
-	add("clients", "%s in %d processes, of %d servers", Count(float64(r.Conns)), r.ClientProcesses, r.Servers)
+	add("clients", "%s, in %s, of %s", Count(float64(r.Conns)), plural(r.ClientProcesses, "process", "es"), plural(r.Servers, "server", "s"))
+	switch {
+	case r.RateOf == "":
+	case r.Rate > 0:
+		add("asked for", "%g %s a second", r.Rate, r.RateOf)
+	default:
+		add("asked for", "%s as fast as possible: a throughput run", r.RateOf)
+	}
 	if r.Connect.Count > 0 {
 		if r.ConnectsPerSecond > 0 {
 			add("connects", "%s/s", Count(r.ConnectsPerSecond))
@@ -43,11 +50,7 @@ func (r *Result) rows() (rows [][2]string) {
 	}
 	optional("server CPU per connect", r.ServerCPUPerConnect, Micros, "")
 	if r.Deliveries > 0 {
-		if r.Rate > 0 {
-			add("pushed", "%s in %.1f s, %g/s asked for", Count(float64(r.Pushes)), r.Seconds, r.Rate)
-		} else {
-			add("pushed", "%s in %.1f s: a throughput run, as fast as possible", Count(float64(r.Pushes)), r.Seconds)
-		}
+		add("pushed", "%s in %.1f s", Count(float64(r.Pushes)), r.Seconds)
 		add("delivered", "%s, %s/s, %.0f bytes each", Count(float64(r.Deliveries)), Count(r.DeliveriesPerSecond), r.MessageBytes)
 		add("latency", "%s", r.Latency)
 		optional("server CPU per delivery", r.ServerCPUPerDelivery, Micros, "")
@@ -56,6 +59,9 @@ func (r *Result) rows() (rows [][2]string) {
 		}
 	}
 	optional("server CPU", r.ServerCores, func(v float64) string { return fmt.Sprintf("%.2f cores", v) }, "")
+	if r.Seconds > 0 {
+		add("client CPU", "%.2f cores, %.2f in the busiest process", r.ClientCPUSeconds/r.Seconds, r.ClientBusiest)
+	}
 	if r.ServerCores == nil {
 		add("server CPU and memory", "n/a (no /proc, or no -pid)")
 	}
@@ -64,7 +70,8 @@ func (r *Result) rows() (rows [][2]string) {
 	}
 	optional("  per connection", r.RSSPerConn, Bytes, " over the empty server")
 	optional("  PSS per connection", r.PSSPerConn, Bytes, "")
-	optional("kernel per socket", r.KernelPerSocket, Bytes, "")
+	source, _, _ := strings.Cut(r.KernelPerSocketSource, ":")
+	optional("kernel per socket", r.KernelPerSocket, Bytes, ", "+source)
 	optional("client per connection", r.ClientBytesPerConn, Bytes, "")
 	optional("server CPU per ping", r.ServerCPUPerPing, Micros, "")
 	for _, f := range r.Extra {
@@ -93,6 +100,13 @@ func (r *Result) ratios() (rows [][2]string) {
 		rows = append(rows, [2]string{"deliveries/s, to floor", fmt.Sprintf("%.2f", a/b)})
 	}
 	return rows
+}
+
+func plural(n int, one, ending string) string {
+	if n != 1 {
+		one += ending
+	}
+	return fmt.Sprintf("%d %s", n, one)
 }
 
 // String is the percentiles in one line.
