@@ -34,10 +34,7 @@ func runChurn(ctx context.Context, cfg *config, watch io.Writer) (*report.Result
 	if err != nil {
 		return nil, err
 	}
-	if err := m.end(ctx, false); err != nil {
-		return nil, err
-	}
-	if err := s.drained(ctx, false); err != nil {
+	if err := m.drain(ctx, false); err != nil {
 		return nil, err
 	}
 	r := m.result()
@@ -59,10 +56,11 @@ func openChurning(ctx context.Context, cfg *config, watch io.Writer) (*session, 
 	return s, &churning{s: s}, s.connect(ctx, 0, stable, 0)
 }
 
-// drained waits until nothing arrives any more, and counts what is missing.
-func (s *session) drained(ctx context.Context, own bool) error {
-	s.fleet.until(ctx, time.Second, func(client.Counts) bool { return false })
-	return errors.Join(ctx.Err(), s.check(ctx, s.place.Stable, own))
+// drain waits until nothing arrives any more, ends the measurement, and counts what
+// is missing.
+func (m *measurement) drain(ctx context.Context, own bool) error {
+	m.s.fleet.until(ctx, time.Second, func(client.Counts) bool { return false })
+	return errors.Join(ctx.Err(), m.end(ctx, true), m.s.check(ctx, m.s.place.Stable, own))
 }
 
 // churning is clients that come and go: each connects, joins a group, hears what

@@ -46,7 +46,18 @@ func startServers(ctx context.Context, n int, flags []string) (*servers, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &servers{dir: dir}
+	s, err := launch(binary, n, flags)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	s.dir = dir
+	return s, nil
+}
+
+// launch starts n servers that are built.
+func launch(binary string, n int, flags []string) (*servers, error) {
+	s := &servers{}
 	for i := range n {
 		args := append([]string{"-addr", "127.0.0.1:0", "-log-level", "warn", "-node-id", fmt.Sprint(i)}, flags...)
 		p, err := startServer(exec.Command(binary, args...))

@@ -51,6 +51,8 @@ func runSoak(ctx context.Context, cfg *config, watch io.Writer) (*report.Result,
 	before := measure(s.pids, true)
 	ch.cycles.Store(0)
 	u.pushes.Store(0)
+	m.pushes, m.refused = 0, 0
+	s.fleet.resetHistograms()
 	s.monitor.say("everything at once")
 	if err := m.begin(ctx); err != nil {
 		return nil, err
@@ -58,10 +60,7 @@ func runSoak(ctx context.Context, cfg *config, watch io.Writer) (*report.Result,
 	if err := everything(cfg.duration); err != nil {
 		return nil, err
 	}
-	if err := m.end(ctx, false); err != nil {
-		return nil, err
-	}
-	if err := s.drained(ctx, true); err != nil {
+	if err := m.drain(ctx, true); err != nil {
 		return nil, err
 	}
 	after := measure(s.pids, true)

@@ -29,7 +29,7 @@ func linear(most float64, label func(float64) string) scale {
 		most = 1
 	}
 	step := math.Pow(10, math.Floor(math.Log10(most)))
-	for _, f := range []float64{0.1, 0.2, 0.5, 1} {
+	for _, f := range []float64{0.2, 0.5, 1, 2} {
 		if most/(step*f) <= 5 {
 			step *= f
 			break

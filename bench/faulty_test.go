@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// A faultyServer pushes to groups, with another library, and does one thing wrong
+// when it comes to a given delivery.
+type faultyServer struct {
+	fault string // lose, double, reorder, misdeliver, close, or empty
+	at    int    // the delivery that it happens at
+
+	mu      sync.Mutex // guards the following fields
+	clients []*faultyClient
+	count   int
+}
+
+type faultyClient struct {
+	conn  *websocket.Conn
+	group string
+	held  []byte // overtaken by the next message
+}
+
+func startFaulty(t *testing.T, fault string, at int) (host string) {
+	f := &faultyServer{fault: fault, at: at}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ws", f.accept)
+	mux.HandleFunc("POST /push/{group}", f.push)
+	srv := httptest.NewServer(mux)
+	t.Cleanup(func() { srv.CloseClientConnections(); srv.Close() })
+	return strings.TrimPrefix(srv.URL, "http://")
+}
+
+func (f *faultyServer) accept(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	f.mu.Lock()
+	f.clients = append(f.clients, &faultyClient{conn: conn, group: r.URL.Query().Get("group")})
+	err = conn.Write(r.Context(), websocket.MessageText, []byte(`{"hello":true,"id":"`+strconv.Itoa(len(f.clients))+`"}`))
+	f.mu.Unlock()
+	for err == nil {
+		_, _, err = conn.Read(context.Background())
+	}
+}
+
+func (f *faultyServer) push(_ http.ResponseWriter, r *http.Request) {
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.clients {
+		if c.group != r.PathValue("group") {
+			continue
+		}
+		f.count++
+		fault := ""
+		if f.count == f.at {
+			fault = f.fault
+		}
+		switch fault {
+		case "lose":
+			continue
+		case "reorder":
+			c.held = append([]byte{}, data...)
+			continue
+		case "double":
+			c.write(data)
+		case "misdeliver":
+			for _, other := range f.clients {
+				if other.group != c.group {
+					other.write(data)
+					break
+				}
+			}
+		case "close":
+			c.conn.CloseNow()
+			continue
+		}
+		c.write(data)
+		if c.held != nil {
+			c.write(c.held)
+			c.held = nil
+		}
+	}
+}
+
+func (c *faultyClient) write(b []byte) { c.conn.Write(context.Background(), websocket.MessageText, b) }
+
+// One fault in 100,000 deliveries fails the run, which says what it was; none does
+// not.
+func TestFaultsAreFound(t *testing.T) {
+	tests := []struct {
+		fault, want string
+		lost        int64
+	}{
+		{"", "", 0},
+		{"lose", "1 lost; first: client", 1},
+		{"double", "1 duplicated; first: client", 0},
+		{"reorder", "1 reordered; first: client", 0},
+		{"misdeliver", "1 to the wrong receiver; first: client", 0},
+		{"close", "1 connections broken; first: client", -1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.fault, func(t *testing.T) {
+			t.Parallel()
+			host := startFaulty(t, tt.fault, 70_007)
+			r, out, err := bench(t, "fanout", "-conns", "210", "-receivers", "200", "-target", "group", "-rate", "500", "-duration", "1s", "-timeout", "5s",
+				"-url", "ws://"+host+"/ws?group={group}", "-id-key", "id", "-label", "faulty", "-header", "X-Any: thing",
+				"-push-url", "http://"+host+"/push/g0", "-push-body", "{data}", "-push-type", "text/plain")
+			if r == nil {
+				t.Fatal(err)
+			}
+			if tt.fault == "" {
+				if err != nil || r.Deliveries != 100_000 || r.Server != "faulty" {
+					t.Errorf("without a fault: %v\n%s", err, out)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "FAILED: ") {
+				t.Errorf("%s one of 100,000: %v, want %q", tt.fault, err, tt.want)
+			}
+			if tt.lost >= 0 && (r.Lost != tt.lost || r.Lost+r.Duplicated+r.Reordered+r.Wrong != 1) {
+				t.Errorf("lost %d, duplicated %d, reordered %d, wrong %d", r.Lost, r.Duplicated, r.Reordered, r.Wrong)
+			}
+		})
+	}
+}
+
+// A server that takes pushes as messages, echoes nothing else, and wants to be
+// greeted.
+func TestPushByMessage(t *testing.T) {
+	var mu sync.Mutex
+	var clients []*websocket.Conn
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		ctx := context.Background()
+		for {
+			_, b, err := conn.Read(ctx)
+			if err != nil {
+				return
+			}
+			text, pushed := strings.CutPrefix(string(b), "push ")
+			mu.Lock()
+			if strings.HasPrefix(text, "join bench-") {
+				clients = append(clients, conn)
+				conn.Write(ctx, websocket.MessageText, []byte("joined"))
+				go conn.Ping(ctx)
+			}
+			for _, c := range clients {
+				if pushed {
+					c.Write(ctx, websocket.MessageText, []byte(text))
+				}
+			}
+			mu.Unlock()
+		}
+	}))
+	defer srv.Close()
+	r, out, err := bench(t, "fanout", "-conns", "50", "-rate", "20", "-duration", "1s", "-url", "ws"+strings.TrimPrefix(srv.URL, "http")+"/{system}",
+		"-hello", "join {system}", "-id-key=", "-ready-messages", "1", "-push", "ws", "-push-body", "push {data}", "-push-type", "text/plain", "-quiet")
+	if err != nil || r.Deliveries != 1000 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// A server that does not answer the handshake as it should.
+func TestHandshakesThatFail(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/key":
+			w.Header().Set("Upgrade", "websocket")
+			w.Header().Set("Sec-WebSocket-Accept", "nonsense")
+			w.WriteHeader(http.StatusSwitchingProtocols)
+		case "/never":
+			select {
+			case <-r.Context().Done():
+			case <-time.After(10 * time.Second):
+			}
+		default:
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}))
+	defer srv.Close()
+	for path, want := range map[string]string{"/": "418", "/key": "Sec-WebSocket-Accept", "/never": "no answer within 1s"} {
+		_, _, err := bench(t, "connect", "-conns", "3", "-timeout", "1s", "-quiet", "-url", "ws"+strings.TrimPrefix(srv.URL, "http")+path)
+		if err == nil || !strings.Contains(err.Error(), "3 connections failed") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
