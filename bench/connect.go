@@ -30,7 +30,7 @@ func runConnect(ctx context.Context, cfg *config, watch io.Writer) (*report.Resu
 	r := m.result()
 	m.connects(r)
 	s.fleet.mu.Lock()
-	r.Distribution = report.Distribute(s.fleet.connect)
+	r.Distribution, r.Latency = report.Distribute(s.fleet.connect), r.Connect
 	s.fleet.mu.Unlock()
 	return r, nil
 }

@@ -118,7 +118,7 @@ func TestFaultsAreFound(t *testing.T) {
 		t.Run(tt.fault, func(t *testing.T) {
 			t.Parallel()
 			host := startFaulty(t, tt.fault, 70_007)
-			r, out, err := bench(t, "fanout", "-conns", "210", "-receivers", "200", "-target", "group", "-rate", "500", "-duration", "1s", "-timeout", "5s",
+			r, out, err := bench(t, "fanout", "-conns", "210", "-receivers", "200", "-target", "group", "-rate", "500", "-duration", "1s", "-timeout", "3s",
 				"-url", "ws://"+host+"/ws?group={group}", "-id-key", "id", "-label", "faulty", "-header", "X-Any: thing",
 				"-push-url", "http://"+host+"/push/g0", "-push-body", "{data}", "-push-type", "text/plain")
 			if r == nil {

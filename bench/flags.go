@@ -100,23 +100,9 @@ func parseFlags(s *scenario, args []string, stdout io.Writer) (*config, error) {
 	f.SetOutput(io.Discard) // our caller prints the error, on one line
 	var pids []string
 
-	f.group("What is tested: a Carillon at 127.0.0.1:9991, or another server by these")
-	f.add(integer{&c.servers, 0, 64}.init(0), "servers", "build Carillon and start `N` of it on free ports, to be ended with the run; 0 to use what runs at -url")
-	f.add(text{&c.serverFlags}.init(""), "server-flags", "`flags` for these, such as '-pollers 1 -max-queue 1MiB'")
-	f.add(&list{p: &c.urls}, "url", "where clients connect, a `URL` ws://host:port/path; {system}, {group} and {index} are filled in for each client. Repeated, the client processes take them in turn (default "+defaultURL+")")
-	f.add(&list{p: &pids}, "pid", "process `ID` of the server, for its CPU and memory; once for each process. By default, the one that listens at -url, if it is on this machine")
-	f.add(&list{p: &c.headers}, "header", "`'Name: value'` to send along with every handshake and push; may be repeated")
-	f.add(&list{p: &c.hello}, "hello", "`text` message that a client sends first; may be repeated; templates as in -url")
-	f.add(text{&c.idKey}.init("client_id"), "id-key", "JSON `key` of the client's id in the first message that has one; empty if there are no ids")
-	f.add(integer{&c.ready, -1, 1000}.init(-1), "ready-messages", "`number` of messages that a client waits for before it counts as connected; by default 1 if there is an -id-key, except in echo and floor")
-	f.add(text{&c.label}.init("carillon"), "label", "`name` of the server in the report")
-	if s.pushes {
-		f.add(oneOf{&c.push, []string{"http", "ws"}}, "push", "how to push, `http|ws`: by an HTTP call, or by a message that a client of its own sends")
-		f.add(&list{p: &c.pushURLs}, "push-url", "`URL` to push to, once for each -url: http://host:port/path; {target} is system, group, all or client (default http://HOST/push_to_{target}); with -push ws where the pushing client connects (default -url)")
-		f.add(text{&c.pushBody}.init(defaultPushBody), "push-body", "`text` of the call or message; {data}, {client_id}, {group}, {system} and {target} are filled in")
-		f.add(text{&c.pushType}.init("application/json"), "push-type", "content `type` of it, which also says how what is filled in is written: quoted for JSON, escaped for a form, as it is for all else")
+	if !s.ownServer {
+		c.addServerFlags(f, &pids)
 	}
-
 	f.group("The load")
 	f.add(integer{&c.conns, 1, 10_000_000}.init(s.conns), "conns", "`number` of clients")
 	if s.receivers {
@@ -179,6 +165,27 @@ func parseFlags(s *scenario, args []string, stdout io.Writer) (*config, error) {
 		c.pids = append(c.pids, pid)
 	}
 	return c, c.check()
+}
+
+// addServerFlags adds those that say what is tested.
+func (c *config) addServerFlags(f *flagSet, pids *[]string) {
+	s := c.scenario
+	f.group("What is tested: a Carillon at 127.0.0.1:9991, or another server by these")
+	f.add(integer{&c.servers, 0, 64}.init(0), "servers", "build Carillon and start `N` of it on free ports, to be ended with the run; 0 to use what runs at -url")
+	f.add(text{&c.serverFlags}.init(""), "server-flags", "`flags` for these, such as '-pollers 1 -max-queue 1MiB'")
+	f.add(&list{p: &c.urls}, "url", "where clients connect, a `URL` ws://host:port/path; {system}, {group} and {index} are filled in for each client. Repeated, the client processes take them in turn (default "+defaultURL+")")
+	f.add(&list{p: pids}, "pid", "process `ID` of the server, for its CPU and memory; once for each process. By default, the one that listens at -url, if it is on this machine")
+	f.add(&list{p: &c.headers}, "header", "`'Name: value'` to send along with every handshake and push; may be repeated")
+	f.add(&list{p: &c.hello}, "hello", "`text` message that a client sends first; may be repeated; templates as in -url")
+	f.add(text{&c.idKey}.init("client_id"), "id-key", "JSON `key` of the client's id in the first message that has one; empty if there are no ids")
+	f.add(integer{&c.ready, -1, 1000}.init(-1), "ready-messages", "`number` of messages that a client waits for before it counts as connected; by default 1 if there is an -id-key, except in echo and floor")
+	f.add(text{&c.label}.init("carillon"), "label", "`name` of the server in the report")
+	if s.pushes {
+		f.add(oneOf{&c.push, []string{"http", "ws"}}, "push", "how to push, `http|ws`: by an HTTP call, or by a message that a client of its own sends")
+		f.add(&list{p: &c.pushURLs}, "push-url", "`URL` to push to, once for each -url: http://host:port/path; {target} is system, group, all or client (default http://HOST/push_to_{target}); with -push ws where the pushing client connects (default -url)")
+		f.add(text{&c.pushBody}.init(defaultPushBody), "push-body", "`text` of the call or message; {data}, {client_id}, {group}, {system} and {target} are filled in")
+		f.add(text{&c.pushType}.init("application/json"), "push-type", "content `type` of it, which also says how what is filled in is written: quoted for JSON, escaped for a form, as it is for all else")
+	}
 }
 
 // check completes the configuration and refuses what does not go together.

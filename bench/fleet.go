@@ -19,7 +19,6 @@ import (
 // A fleet is all clients of one server or several, in worker processes.
 type fleet struct {
 	workers []*workerProcess
-	failed  chan error // capacity 1: a worker died
 
 	mu         sync.Mutex // guards the following fields and the workers' states
 	changed    chan struct{}
@@ -56,7 +55,7 @@ func startFleet(cfg workerConfig, urls []string) (*fleet, error) {
 		return nil, err
 	}
 	f := &fleet{
-		failed: make(chan error, 1), changed: make(chan struct{}),
+		changed: make(chan struct{}),
 		latency: client.NewHistogram(), connect: client.NewHistogram(), window: client.NewHistogram(),
 	}
 	for i := range cfg.Workers {
@@ -100,10 +99,6 @@ func (f *fleet) listen(w *workerProcess, stdout io.Reader) {
 			}
 			w.waiting = nil
 			w.mu.Unlock()
-			select {
-			case f.failed <- err:
-			default:
-			}
 			return
 		}
 		f.add(w, m.State)

@@ -176,6 +176,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"fanout -procs 1 -servers 2", "-procs 1: want at least one for each of 2"},
 		{"fanout -floor=perhaps", "-floor: want true or false"},
 		{"echo -target all", "-target"},
+		{"floor -url ws://127.0.0.1:1/", "-url"},
 		{"churn -inflight 5 -conns 5", "-inflight 5: want less than"},
 		{"unicast -id-key=", "-id-key: want the key"},
 		{"report a.json", "-html: want the file"},
@@ -250,7 +251,6 @@ func TestInterrupt(t *testing.T) {
 
 func TestPlacement(t *testing.T) {
 	p := placement{Receivers: 10, Groups: 3, OtherSystem: true, Stable: 14}
-	var inGroup [3]int
 	for i := range 16 {
 		system, group := p.of(i)
 		switch {
@@ -258,7 +258,6 @@ func TestPlacement(t *testing.T) {
 			if system != 0 || int(group) != i%3 {
 				t.Errorf("client %d: %d, %d", i, system, group)
 			}
-			inGroup[group]++
 		case i < 14:
 			if system != 1 || group != 3 {
 				t.Errorf("client %d: %d, %d", i, system, group)
@@ -267,11 +266,6 @@ func TestPlacement(t *testing.T) {
 			if system != 0 || group != -1 {
 				t.Errorf("client %d: %d, %d", i, system, group)
 			}
-		}
-	}
-	for g, n := range inGroup {
-		if p.inGroup(g) != n {
-			t.Errorf("group %d has %d members, said %d", g, n, p.inGroup(g))
 		}
 	}
 }

@@ -30,9 +30,6 @@ func (p placement) of(client int) (system, group int32) {
 	return 0, int32(p.Groups)
 }
 
-// inGroup is how many receivers are in a group.
-func (p placement) inGroup(group int) int { return (p.Receivers - group + p.Groups - 1) / p.Groups }
-
 // names are what systems and groups are called. Run keeps runs against one server
 // apart.
 type names struct{ Run string }
@@ -88,6 +85,12 @@ func checkAddr(addr *string) error {
 		return fmt.Errorf("%q: want host:port", *addr)
 	}
 	return nil
+}
+
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback() && ip.To4() != nil)
 }
 
 // parseHTTPURL splits http://host:port/path, whose path may hold templates.

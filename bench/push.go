@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -324,6 +323,3 @@ func (c *config) endpointsOf(urls []string, n names) ([]*endpoint, error) {
 	}
 	return endpoints, nil
 }
-
-// describe is the address for messages.
-func (e *endpoint) describe() string { return strconv.Quote(e.addr) }

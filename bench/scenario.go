@@ -30,6 +30,7 @@ type scenario struct {
 	floors      bool
 	seeded      bool
 	noWelcome   bool   // does not wait for a message unless told
+	ownServer   bool   // tests no other server
 	serverFlags string // of servers that bench starts
 }
 
@@ -73,7 +74,7 @@ func init() { // not at declaration: the functions refer to the list
 		{
 			name: "floor", about: "the least possible: a loop of bare write(2) calls to as many sockets on this machine",
 			run: runFloor, conns: 5_000, rateOf: "pushes", rate: 5, duration: 10 * time.Second,
-			inflight: "pushes that not all have got, with -rate 0", inflightN: 4, size: true, noWelcome: true,
+			inflight: "pushes that not all have got, with -rate 0", inflightN: 4, size: true, noWelcome: true, ownServer: true,
 		},
 		{
 			name: "soak", about: "everything at once, and whether memory and descriptors come back",

@@ -103,6 +103,9 @@ func runWorker(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if !isLoopback(u.addr) {
+		cfg.Sources = 0 // only to loopback can one connect from all of 127.0.0.0/8
+	}
 	w.out = json.NewEncoder(out)
 	w.swarm, err = client.New(client.Config{
 		Conns: cfg.conns(), Addr: u.addr, ReadyMessages: cfg.Ready, IDKey: cfg.IDKey, Sources: cfg.Sources,

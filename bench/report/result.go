@@ -52,10 +52,11 @@ type Result struct {
 	Refused             int64   `json:"refused"`
 	Deliveries          int64   `json:"deliveries"`
 	DeliveriesPerSecond float64 `json:"deliveries_per_second"`
-	// Latency is from when a message was due to be sent, or a connection to be made,
-	// to when it arrived or was ready.
+	// Latency is from when a message was due to be sent to when it arrived. Of the
+	// scenario connect it is the same as Connect.
 	Latency Latency `json:"latency_us"`
-	// Connect is the latency of the connections that were made before or besides.
+	// Connect is from when a connection was due to be made to when the client was
+	// ready: its handshake done, and its welcome there if it waits for one.
 	Connect           Latency `json:"connect_latency_us"`
 	ConnectsPerSecond float64 `json:"connects_per_second"`
 	// SenderLate is how much later than due the latest message was sent, in ms.
