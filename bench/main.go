@@ -80,7 +80,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r.Command = "go run ./bench " + strings.Join(args, " ")
+	r.Command = commandLine(args)
 	r.Commit, r.Date, r.Machine = commit(), time.Now().UTC().Truncate(time.Second), report.ThisMachine()
 	if f := r.Floor; f != nil {
 		f.Command, f.Commit, f.Date, f.Machine = r.Command, r.Commit, r.Date, r.Machine
@@ -105,6 +105,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.New(text)
 	}
 	return nil
+}
+
+// commandLine is how to run it again: without where the report went.
+func commandLine(args []string) string {
+	line := "go run ./bench"
+	for i := 0; i < len(args); i++ {
+		name, _, whole := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
+		switch {
+		case i > 0 && strings.HasPrefix(args[i], "-") && (name == "json" || name == "html"):
+			if !whole {
+				i++
+			}
+		case i > 0 && args[i] == "-quiet":
+		case args[i] == "" || strings.ContainsAny(args[i], " \"'{}&|$*?;<>()"):
+			line += " '" + strings.ReplaceAll(args[i], "'", `'\''`) + "'"
+		default:
+			line += " " + args[i]
+		}
+	}
+	return line
 }
 
 func help(w io.Writer) {

@@ -327,6 +327,14 @@ func TestPushBody(t *testing.T) {
 	}
 }
 
+func TestCommandLine(t *testing.T) {
+	args := []string{"fanout", "-json", "/a/b", "-url", "ws://h/?g={group}", "-quiet", "-html=/x", "--json=/y", "-hello", "it's", "-id-key", "", "-rate", "5"}
+	want := `go run ./bench fanout -url 'ws://h/?g={group}' -hello 'it'\''s' -id-key '' -rate 5`
+	if got := commandLine(args); got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}
+
 func TestScenarioNamesAreUnique(t *testing.T) {
 	names := scenarioNames()
 	slices.Sort(names)

@@ -15,7 +15,9 @@ func machineCPU() time.Duration { return 0 }
 
 func ownRSS() int64 { return 0 }
 
-func kernelMemory() (bytes int64, known bool) { return 0, false }
+func kernelMemory() int64 { return 0 }
+
+func socketObjects() (bytes int64, known bool) { return 0, false }
 
 func dieWithParent(*exec.Cmd) {}
 

@@ -162,7 +162,7 @@ func (s *session) start(urls []string, place placement) error {
 		return err
 	}
 	s.empty = measure(s.pids, true)
-	s.kernel, _ = kernelMemory()
+	s.kernel = kernelMemory()
 	_, s.clientRSS = s.fleet.usage()
 	return nil
 }
@@ -382,11 +382,13 @@ func (s *session) memory(r *report.Result, conns int) {
 			r.PSSPerConn = ref(float64(now.PSS-s.empty.PSS) / n)
 		}
 	}
-	if now, known := kernelMemory(); known && s.kernel > 0 && len(s.pids) > 0 {
-		r.KernelPerSocket = ref(float64(now-s.kernel) / n / 2)
-		r.KernelPerSocketSource = "measured: growth of the machine's Slab in /proc/meminfo and of TCP's mem in /proc/net/sockstat, halved, as both ends are here"
+	if size, known := socketObjects(); known {
+		r.KernelPerSocket, r.KernelPerSocketSource = ref(float64(size)), "its objects' sizes in /proc/slabinfo"
 	} else {
-		r.KernelPerSocket, r.KernelPerSocketSource = ref(3800.0), "an estimate, not measured: what Linux 6 takes for a TCP socket in epoll"
+		r.KernelPerSocket, r.KernelPerSocketSource = ref(3800.0), "an estimate: its objects' sizes in Linux 6"
+	}
+	if grown := kernelMemory() - s.kernel; s.kernel > 0 && len(s.pids) > 0 && grown > 0 {
+		r.KernelGrowthPerSocket = ref(float64(grown) / n / 2) // both ends are here
 	}
 	if _, rss := s.fleet.usage(); rss > 0 && s.clientRSS > 0 {
 		r.ClientBytesPerConn = ref(float64(rss-s.clientRSS) / n)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"regexp"
 	"runtime"
 	"time"
 
@@ -63,15 +64,19 @@ type Result struct {
 	SenderLate float64 `json:"sender_late_ms"`
 
 	// Of the server's processes, user and system.
-	ServerCPUSeconds       *float64 `json:"server_cpu_seconds"`
-	ServerCPUPerDelivery   *float64 `json:"server_cpu_us_per_delivery"`
-	ServerCPUPerConnect    *float64 `json:"server_cpu_us_per_connect"`
-	ServerCPUPerPing       *float64 `json:"server_cpu_us_per_ping,omitempty"`
-	ServerCores            *float64 `json:"server_cores"` // busy on average
-	ServerRSS              *int64   `json:"server_rss_bytes"`
-	RSSPerConn             *float64 `json:"rss_bytes_per_conn"` // over the empty server
-	PSSPerConn             *float64 `json:"pss_bytes_per_conn"`
+	ServerCPUSeconds     *float64 `json:"server_cpu_seconds"`
+	ServerCPUPerDelivery *float64 `json:"server_cpu_us_per_delivery"`
+	ServerCPUPerConnect  *float64 `json:"server_cpu_us_per_connect"`
+	ServerCPUPerPing     *float64 `json:"server_cpu_us_per_ping,omitempty"`
+	ServerCores          *float64 `json:"server_cores"` // busy on average
+	ServerRSS            *int64   `json:"server_rss_bytes"`
+	RSSPerConn           *float64 `json:"rss_bytes_per_conn"` // over the empty server
+	PSSPerConn           *float64 `json:"pss_bytes_per_conn"`
+	// KernelPerSocket is what the kernel's objects of one socket take, without
+	// buffers, and KernelGrowthPerSocket by how much all that the machine's kernel
+	// holds has grown, which whatever else goes on distorts.
 	KernelPerSocket        *float64 `json:"kernel_bytes_per_socket"`
+	KernelGrowthPerSocket  *float64 `json:"kernel_growth_bytes_per_socket"`
 	KernelPerSocketSource  string   `json:"kernel_bytes_source,omitempty"`
 	ClientBytesPerConn     *float64 `json:"client_bytes_per_conn"`
 	ClientCPUSeconds       float64  `json:"client_cpu_seconds"`
@@ -211,6 +216,11 @@ func (r *Result) Failures() (s []string) {
 	return s
 }
 
+var (
+	points = regexp.MustCompile(`\{\s+"(t|q)": [^{}"]*("[a-z0-9_]+": [^{}"]*)+\}`)
+	blanks = regexp.MustCompile(`\s+`)
+)
+
 // WriteFile writes results as JSON: an object for one, an array for several.
 func WriteFile(name string, results ...*Result) error {
 	var v any = results
@@ -221,6 +231,8 @@ func WriteFile(name string, results ...*Result) error {
 	if err != nil {
 		return err
 	}
+	// Samples and quantiles are many: one line each.
+	b = points.ReplaceAllFunc(b, func(point []byte) []byte { return blanks.ReplaceAll(point, []byte(" ")) })
 	return os.WriteFile(name, append(b, '\n'), 0o644)
 }
 

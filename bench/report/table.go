@@ -70,8 +70,8 @@ func (r *Result) rows() (rows [][2]string) {
 	}
 	optional("  per connection", r.RSSPerConn, Bytes, " over the empty server")
 	optional("  PSS per connection", r.PSSPerConn, Bytes, "")
-	source, _, _ := strings.Cut(r.KernelPerSocketSource, ":")
-	optional("kernel per socket", r.KernelPerSocket, Bytes, ", "+source)
+	optional("kernel per socket", r.KernelPerSocket, Bytes, ": "+r.KernelPerSocketSource)
+	optional("  as the kernel grew", r.KernelGrowthPerSocket, Bytes, "")
 	optional("client per connection", r.ClientBytesPerConn, Bytes, "")
 	optional("server CPU per ping", r.ServerCPUPerPing, Micros, "")
 	for _, f := range r.Extra {
