@@ -101,7 +101,9 @@ func (f *fleet) listen(w *workerProcess, stdout io.Reader) {
 			w.mu.Unlock()
 			return
 		}
-		f.add(w, m.State)
+		if m.State != nil {
+			f.add(w, *m.State)
+		}
 		if m.ID != 0 {
 			w.mu.Lock()
 			c := w.waiting[m.ID]
@@ -190,7 +192,7 @@ func (w *workerProcess) part(c command, from, to int) command {
 func (f *fleet) one(ctx context.Context, client int, c command) (message, error) {
 	w := f.workers[client%len(f.workers)]
 	c.From = client / len(f.workers)
-	c.To = c.From + 1
+	c.To, c.One = c.From+1, true
 	m, err := w.call(ctx, c)
 	if err == nil && m.Error != "" {
 		err = fmt.Errorf("client %d: %s", client, m.Error)

@@ -49,6 +49,7 @@ type command struct {
 	ID         int
 	Op         string // a key of operations
 	From, To   int    // connections, by the worker's own count
+	One        bool   // it concerns one of them: answer without a state
 	Rate       float64
 	Late       bool
 	Graceful   bool
@@ -69,7 +70,7 @@ type message struct {
 	Failed int      `json:",omitempty"`
 	IDs    []string `json:",omitempty"`
 	Late   int64    `json:",omitempty"` // nanoseconds
-	State  state
+	State  *state   `json:",omitempty"` // nil in the answer to what concerns one client
 }
 
 // A state is a worker's counters, and what it has recorded since the last state.
@@ -157,22 +158,29 @@ func (w *worker) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		w.send(message{})
+		w.send(message{}, true)
 	}
 }
 
-func (w *worker) send(m message) {
+func (w *worker) send(m message, withState bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if withState {
+		m.State = w.state()
+	}
+	_ = w.out.Encode(m) // if the parent is gone, standard input says so too
+}
+
+func (w *worker) state() *state {
 	d := w.swarm.Take()
-	m.State = state{Counts: d.Counts, Complaints: d.Complaints, Last: d.Last, CPU: ownCPU(), RSS: ownRSS()}
+	st := &state{Counts: d.Counts, Complaints: d.Complaints, Last: d.Last, CPU: ownCPU(), RSS: ownRSS()}
 	if d.Latency != nil {
-		m.State.Latency = encode(d.Latency)
+		st.Latency = encode(d.Latency)
 	}
 	if d.Connect != nil {
-		m.State.Connect = encode(d.Connect)
+		st.Connect = encode(d.Connect)
 	}
-	_ = w.out.Encode(m) // the parent is gone: standard input says so too
+	return st
 }
 
 // operations are the commands. They may run at the same time.
@@ -216,7 +224,7 @@ func (w *worker) do(ctx context.Context, c command) {
 	} else {
 		m.Error = fmt.Sprintf("unknown command %q", c.Op)
 	}
-	w.send(m)
+	w.send(m, !c.One)
 }
 
 func span(from, to int) []int {

@@ -13,7 +13,7 @@ func newChecker() (*Swarm, *conn) {
 	s := &Swarm{
 		cfg:    Config{Number: func(i int) uint32 { return 7 }},
 		conns:  make([]conn, 1),
-		tracks: make([]stamp.Track, stamp.Kinds), latency: NewHistogram(),
+		tracks: make([]stamp.Track, stamp.Kinds), latency: newRecorder(),
 	}
 	s.conns[0] = conn{swarm: s, state: up, system: 1, group: 2, groupEnd: noEnd}
 	return s, &s.conns[0]
@@ -45,8 +45,8 @@ func TestEachReceiverHearsItsOwn(t *testing.T) {
 	if want := (Counts{Messages: 8, Delivered: 8, Bytes: int64(8 * stamp.Len)}); s.counts != want {
 		t.Errorf("counts %+v, want %+v; %q", s.counts, want, s.complain)
 	}
-	if s.latency.TotalCount() != 8 || s.latency.Max() != 5 {
-		t.Errorf("%d latencies up to %d µs, want 8 of 5", s.latency.TotalCount(), s.latency.Max())
+	if s.latency.current.TotalCount() != 8 || s.latency.current.Max() != 5 {
+		t.Errorf("%d latencies up to %d µs, want 8 of 5", s.latency.current.TotalCount(), s.latency.current.Max())
 	}
 	for _, wrong := range []stamp.Stamp{
 		{Kind: stamp.System, Target: 0}, {Kind: stamp.Group, Target: 1}, {Kind: stamp.Client, Target: 6}, {Kind: stamp.Own, Target: 8},

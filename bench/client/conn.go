@@ -157,7 +157,7 @@ func (c *conn) delivered(st stamp.Stamp, now int64) {
 		s.complainf("client %d: wrong receiver of message %d to %v %d", c.number(), st.Seq, st.Kind, st.Target)
 		return
 	}
-	record(s.latency, now-st.At)
+	s.latency.record(now - st.At)
 	t := c.track(st.Kind)
 	if bit := uint8(1) << st.Kind; c.fresh&bit != 0 {
 		c.fresh &^= bit

@@ -86,7 +86,7 @@ func (a *attempt) ready(c *conn) {
 	}
 	c.state, c.try = up, nil
 	c.swarm.counts.Connected++
-	record(c.swarm.connect, stamp.Now()-a.due)
+	c.swarm.connect.record(stamp.Now() - a.due)
 	a.end(nil)
 }
 

@@ -72,8 +72,8 @@ type Swarm struct {
 	conns    []conn
 	tracks   []stamp.Track // stamp.Kinds for each connection
 	counts   Counts
-	latency  *hdrhistogram.Histogram // µs, of messages from when they were due
-	connect  *hdrhistogram.Histogram // µs, of connections, from when they were due
+	latency  recorder // of messages, from when they were due
+	connect  recorder // of connections, from when they were due
 	complain []string
 	last     int64         // when a stamp was last delivered
 	decoders []*ws.Decoder // free ones, at most maxFreeDecoders
@@ -106,9 +106,24 @@ func NewHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(LowestLatency, HighestLatency, LatencyDigits)
 }
 
+// A recorder is a histogram in use, and one that was taken.
+type recorder struct{ current, taken *hdrhistogram.Histogram }
+
+func newRecorder() recorder { return recorder{NewHistogram(), NewHistogram()} }
+
 // record adds a latency given in nanoseconds.
-func record(h *hdrhistogram.Histogram, ns int64) {
-	_ = h.RecordValue(min(max(ns/1000, LowestLatency), HighestLatency))
+func (r *recorder) record(ns int64) {
+	_ = r.current.RecordValue(min(max(ns/1000, LowestLatency), HighestLatency))
+}
+
+// take returns what was recorded since the last call; nil if that is nothing.
+func (r *recorder) take() *hdrhistogram.Histogram {
+	if r.current.TotalCount() == 0 {
+		return nil
+	}
+	r.current, r.taken = r.taken, r.current
+	r.current.Reset()
+	return r.taken
 }
 
 // Counts is what a swarm has seen so far.
@@ -154,8 +169,8 @@ func New(cfg Config) (*Swarm, error) {
 		slots:   make(chan struct{}, max(cfg.InFlight, 1)),
 		conns:   make([]conn, cfg.Conns),
 		tracks:  make([]stamp.Track, cfg.Conns*int(stamp.Kinds)),
-		latency: NewHistogram(),
-		connect: NewHistogram(),
+		latency: newRecorder(),
+		connect: newRecorder(),
 		rounds:  make(chan struct{}, 1),
 	}
 	s.accept = ws.AcceptKey(s.key)
@@ -194,20 +209,12 @@ type Delta struct {
 }
 
 // Take returns the counts so far, and the histograms and complaints since it was
-// last called.
+// last called. The histograms are valid until it is called again.
 func (s *Swarm) Take() Delta {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := Delta{Counts: s.counts, Complaints: s.complain, Last: s.last}
+	d := Delta{Counts: s.counts, Complaints: s.complain, Last: s.last, Latency: s.latency.take(), Connect: s.connect.take()}
 	s.complain = nil
-	if s.latency.TotalCount() > 0 {
-		d.Latency = s.latency
-		s.latency = NewHistogram()
-	}
-	if s.connect.TotalCount() > 0 {
-		d.Connect = s.connect
-		s.connect = NewHistogram()
-	}
 	return d
 }
 
