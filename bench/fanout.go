@@ -26,7 +26,7 @@ func runFanout(ctx context.Context, cfg *config, watch io.Writer) (*report.Resul
 	var floor *session
 	var floorConnects func(*report.Result)
 	if cfg.floor {
-		if floor, err = openFloor(cfg, cfg.everyone()); err == nil {
+		if floor, err = openFloor(cfg); err == nil {
 			defer floor.close()
 			floor.watch(nil)
 			floorConnects, err = connectAll(ctx, floor)
@@ -95,7 +95,7 @@ func inTurns(ctx context.Context, f *fanning, floor *session, d time.Duration) (
 }
 
 func runFloor(ctx context.Context, cfg *config, watch io.Writer) (*report.Result, error) {
-	s, err := openFloor(cfg, cfg.everyone())
+	s, err := openFloor(cfg)
 	defer s.close()
 	if err != nil {
 		return nil, err

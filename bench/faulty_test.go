@@ -17,7 +17,7 @@ import (
 // A faultyServer pushes to groups, with another library, and does one thing wrong
 // when it comes to a given delivery.
 type faultyServer struct {
-	fault string // lose, double, reorder, misdeliver, close, or empty
+	fault string // lose, double, reorder, misdeliver, close, stall, or empty
 	at    int    // the delivery that it happens at
 
 	mu      sync.Mutex // guards the following fields
@@ -86,6 +86,8 @@ func (f *faultyServer) push(_ http.ResponseWriter, r *http.Request) {
 					break
 				}
 			}
+		case "stall":
+			time.Sleep(stall)
 		case "close":
 			c.conn.CloseNow()
 			continue
@@ -98,6 +100,8 @@ func (f *faultyServer) push(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
+const stall = 600 * time.Millisecond
+
 func (c *faultyClient) write(b []byte) { c.conn.Write(context.Background(), websocket.MessageText, b) }
 
 // One fault in 100,000 deliveries fails the run, which says what it was; none does
@@ -106,26 +110,27 @@ func TestFaultsAreFound(t *testing.T) {
 	tests := []struct {
 		fault, want string
 		lost        int64
+		pushes      int // to 200 clients
 	}{
-		{"", "", 0},
-		{"lose", "1 lost; first: client", 1},
-		{"double", "1 duplicated; first: client", 0},
-		{"reorder", "1 reordered; first: client", 0},
-		{"misdeliver", "1 to the wrong receiver; first: client", 0},
-		{"close", "1 connections broken; first: client", -1},
+		{"", "", 0, 100},
+		{"lose", "1 lost; first: client", 1, 500},
+		{"double", "1 duplicated; first: client", 0, 500},
+		{"reorder", "1 reordered; first: client", 0, 500},
+		{"misdeliver", "1 to the wrong receiver; first: client", 0, 500},
+		{"close", "1 connections broken; first: client", -1, 100},
 	}
 	for _, tt := range tests {
 		t.Run(tt.fault, func(t *testing.T) {
 			t.Parallel()
-			host := startFaulty(t, tt.fault, 70_007)
-			r, out, err := bench(t, "fanout", "-conns", "210", "-receivers", "200", "-target", "group", "-rate", "500", "-duration", "1s", "-timeout", "3s",
+			host := startFaulty(t, tt.fault, 140*tt.pushes+7)
+			r, out, err := bench(t, "fanout", "-conns", "210", "-receivers", "200", "-target", "group", "-rate", strconv.Itoa(tt.pushes), "-duration", "1s", "-timeout", "3s",
 				"-url", "ws://"+host+"/ws?group={group}", "-id-key", "id", "-label", "faulty", "-header", "X-Any: thing",
 				"-push-url", "http://"+host+"/push/g0", "-push-body", "{data}", "-push-type", "text/plain")
 			if r == nil {
 				t.Fatal(err)
 			}
 			if tt.fault == "" {
-				if err != nil || r.Deliveries != 100_000 || r.Server != "faulty" {
+				if err != nil || r.Deliveries != 200*int64(tt.pushes) || r.Server != "faulty" {
 					t.Errorf("without a fault: %v\n%s", err, out)
 				}
 				return
@@ -140,9 +145,27 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 }
 
+// A server that stalls once delays all messages that are due meanwhile, and not
+// only the one that it stalls at: the latencies must show it (coordinated
+// omission).
+func TestStallDelaysAllThatIsDue(t *testing.T) {
+	t.Parallel()
+	host := startFaulty(t, "stall", 100)
+	r, out, err := bench(t, "fanout", "-conns", "10", "-target", "group", "-rate", "50", "-duration", "1s", "-url", "ws://"+host+"/ws?group={group}",
+		"-id-key", "id", "-push-url", "http://"+host+"/push/g0", "-push-body", "{data}", "-push-type", "text/plain")
+	if err != nil || r.Deliveries != 500 {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	// Of 50 pushes, 20 ms apart, at least five waited for all but 100 ms of it.
+	if least := (stall - 100*time.Millisecond - 10*time.Millisecond).Microseconds(); r.Latency.P90 < least || r.SenderLate < float64(least)/1000 {
+		t.Errorf("p90 %d µs, sender up to %v ms late, want at least %d µs", r.Latency.P90, r.SenderLate, least)
+	}
+}
+
 // A server that takes pushes as messages, echoes nothing else, and wants to be
 // greeted.
 func TestPushByMessage(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var clients []*websocket.Conn
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -181,6 +204,7 @@ func TestPushByMessage(t *testing.T) {
 
 // A server that does not answer the handshake as it should.
 func TestHandshakesThatFail(t *testing.T) {
+	t.Parallel()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/key":

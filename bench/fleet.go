@@ -249,6 +249,16 @@ func (f *fleet) until(ctx context.Context, patience time.Duration, ok func(clien
 	}
 }
 
+// lastDelivery is when any client last got a message.
+func (f *fleet) lastDelivery() (last int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.workers {
+		last = max(last, w.state.Last)
+	}
+	return last
+}
+
 // resetHistograms begins a new measurement.
 func (f *fleet) resetHistograms() {
 	f.mu.Lock()

@@ -1,5 +1,3 @@
-//go:build unix
-
 // Command bench loads a WebSocket server and proves the figures that are claimed of
 // it: it counts every delivery, measures from when a message was due, and says what
 // the server's processes took.

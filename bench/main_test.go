@@ -84,19 +84,20 @@ func TestScenarios(t *testing.T) {
 		{"connect", "connect -conns 100", 0, 0},
 		{"connect on schedule", "connect -conns 50 -rate 200 -procs 3", 0, 0},
 		{"idle", "idle -conns 100 -duration 2s", 0, 0},
-		{"fanout", "fanout -conns 100 -duration 1s -rate 10", 1000, 10},
-		{"fanout to few", "fanout -conns 100 -receivers 30 -duration 1s -rate 10 -procs 2", 300, 10},
-		{"fanout to a group", "fanout -conns 100 -target group -receivers 7 -duration 1s -rate 10 -procs 3", 70, 10},
-		{"fanout to all", "fanout -conns 100 -target all -duration 1s -rate 10 -size 3000", 1000, 10},
-		{"fanout as fast as possible", "fanout -conns 100 -duration 1s -rate 0", -1, -1},
-		{"fanout and floor", "fanout -conns 100 -duration 2s -rate 10 -floor", 2000, 20},
-		{"unicast", "unicast -conns 100 -duration 1s -rate 500", 500, 500},
-		{"unicast as fast as possible", "unicast -conns 100 -duration 1s -rate 0 -senders 3", -1, -1},
-		{"echo", "echo -conns 100 -duration 1s -rate 500 -procs 2", 500, 500},
-		{"echo as fast as possible", "echo -conns 50 -duration 1s -rate 0", -1, -1},
-		{"churn", "churn -conns 100 -inflight 20 -duration 2s -rate 50 -push-rate 20", -1, 40},
+		{"fanout", "fanout -conns 100 -duration 500ms -rate 20", 1000, 10},
+		{"fanout to few", "fanout -conns 100 -receivers 30 -duration 500ms -rate 20 -procs 2", 300, 10},
+		{"fanout to a group", "fanout -conns 100 -target group -receivers 7 -duration 500ms -rate 20 -procs 3", 70, 10},
+		{"fanout to all", "fanout -conns 100 -target all -duration 500ms -rate 20 -size 3000", 1000, 10},
+		{"fanout as fast as possible", "fanout -conns 100 -duration 500ms -rate 0", -1, -1},
+		{"fanout to some and floor", "fanout -conns 60 -receivers 50 -duration 800ms -rate 10 -floor", 400, 8},
+		{"fanout and floor", "fanout -conns 100 -duration 1s -rate 20 -floor", 2000, 20},
+		{"unicast", "unicast -conns 100 -duration 500ms -rate 1000", 500, 500},
+		{"unicast as fast as possible", "unicast -conns 100 -duration 500ms -rate 0 -senders 3", -1, -1},
+		{"echo", "echo -conns 100 -duration 500ms -rate 1000 -procs 2", 500, 500},
+		{"echo as fast as possible", "echo -conns 50 -duration 500ms -rate 0", -1, -1},
+		{"churn", "churn -conns 100 -inflight 20 -duration 1s -rate 100 -push-rate 40", -1, 40},
 		{"storm", "storm -conns 100", 100, 1},
-		{"soak", "soak -conns 100 -inflight 20 -duration 2s -rate 30 -push-rate 10", -1, -1},
+		{"soak", "soak -conns 100 -inflight 20 -duration 1s -rate 60 -push-rate 20", -1, -1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -138,12 +139,13 @@ func TestScenarios(t *testing.T) {
 // The floor alone, and servers that bench builds: several, with a client process
 // each.
 func TestStartsServers(t *testing.T) {
-	r, out, err := bench(t, "floor", "-conns", "60", "-duration", "1s", "-rate", "10", "-quiet")
+	t.Parallel()
+	r, out, err := bench(t, "floor", "-conns", "60", "-duration", "500ms", "-rate", "20", "-quiet")
 	if err != nil || r == nil || r.Deliveries != 600 || r.Server != "floor" {
 		t.Errorf("floor: %v\n%s", err, out)
 	}
 	page := filepath.Join(t.TempDir(), "page.html")
-	r, out, err = bench(t, "fanout", "-servers", "3", "-server-flags", "-pollers 1", "-conns", "90", "-duration", "1s", "-rate", "10", "-html", page)
+	r, out, err = bench(t, "fanout", "-servers", "3", "-server-flags", "-pollers 1", "-conns", "90", "-duration", "500ms", "-rate", "20", "-html", page)
 	if err != nil || r == nil || r.Deliveries != 900 || r.Servers != 3 || r.ClientProcesses != 3 {
 		t.Errorf("three servers: %v\n%s", err, out)
 	}
@@ -234,6 +236,7 @@ func TestHelp(t *testing.T) {
 
 // Interrupting ends a run soon, with its children.
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(1500*time.Millisecond, cancel)
 	var out strings.Builder

@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"runtime"
 	"strconv"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"carillon/bench/client"
 	"carillon/bench/report"
@@ -31,42 +28,6 @@ type session struct {
 	kernel    int64 // memory of the kernel then
 	clientRSS int64 // of the workers then
 	monitor   *monitor
-}
-
-// totals are the streams. Clients are those of all workers.
-type totals struct {
-	all     stream
-	systems []stream
-	groups  []stream
-	clients []stream
-}
-
-// A stream counts its messages. Any goroutine may read it; one pushes.
-type stream struct {
-	begun atomic.Uint32 // a client that joins now will get those from here on
-	done  atomic.Uint32 // a client that was there must get those up to here
-}
-
-func done(streams []stream) []uint32 {
-	n := make([]uint32, len(streams))
-	for i := range streams {
-		n[i] = streams[i].done.Load()
-	}
-	return n
-}
-
-// push sends the stream's next message, which was due at the given time. It
-// reports whether the server took it; false with no error if it was too busy.
-func (st *stream) push(ctx context.Context, ps *pusher, servers []int, t pushTarget, target uint32, due int64, size int) (bool, error) {
-	seq := st.begun.Add(1) - 1
-	data := stamp.Stamp{Kind: t.kind, Target: target, Seq: seq, At: due}.Append(make([]byte, 0, max(size, stamp.Len)), size)
-	busy, err := ps.push(ctx, servers, t, data)
-	if busy {
-		st.begun.Store(seq)
-		return false, nil
-	}
-	st.done.Store(seq + 1)
-	return err == nil, err
 }
 
 // server is the index of the server that a client is connected to.
@@ -96,9 +57,11 @@ func open(ctx context.Context, cfg *config, place placement) (*session, error) {
 	return s, s.start(urls, place)
 }
 
-// openFloor is open for the bare write loop.
-func openFloor(cfg *config, place placement) (*session, error) {
+// openFloor is open for the bare write loop, with as many clients as cfg has
+// receivers.
+func openFloor(cfg *config) (*session, error) {
 	c := *cfg
+	c.conns = cfg.receivers
 	c.push, c.pushBody, c.pushType, c.headers, c.hello, c.idKey, c.ready = "http", "{data}", "text/plain", nil, nil, "", 0
 	c.pushURLs, c.pushURLGiven, c.procs = nil, false, max((c.conns+connsPerProcess-1)/connsPerProcess, 1)
 	s := &session{cfg: &c, label: "floor"}
@@ -107,7 +70,7 @@ func openFloor(cfg *config, place placement) (*session, error) {
 		return nil, err
 	}
 	s.pids = s.started.pids()
-	return s, s.start([]string{"ws://" + s.started.processes[0].addr + "/"}, place)
+	return s, s.start([]string{"ws://" + s.started.processes[0].addr + "/"}, c.everyone())
 }
 
 // findServers checks that somebody listens, and finds out who.
@@ -254,121 +217,6 @@ func (s *session) settle(ctx context.Context) error {
 	return errors.Join(err, ctx.Err())
 }
 
-// A measurement adds up what happens between begin and end, any number of times.
-type measurement struct {
-	s *session
-	// At begin.
-	start     int64
-	counts    client.Counts
-	server    usage
-	clientCPU []time.Duration
-	ownCPU    int64
-	// Added up.
-	seconds   float64
-	sum       client.Counts
-	serverCPU time.Duration
-	clientSum []time.Duration // of each worker, and of this process at the end
-	pushes    int64
-	refused   int64
-	late      int64         // nanoseconds
-	machine   time.Duration // busy at begin
-	others    time.Duration // busy between begin and end, all of the machine
-}
-
-func (s *session) measurement() *measurement {
-	s.fleet.resetHistograms()
-	return &measurement{s: s, clientSum: make([]time.Duration, len(s.fleet.workers)+1)}
-}
-
-func (m *measurement) begin(ctx context.Context) error {
-	if _, err := m.s.fleet.all(ctx, func(*workerProcess) command { return command{Op: "state"} }); err != nil {
-		return err
-	}
-	m.counts = m.s.fleet.counts()
-	m.clientCPU, _ = m.s.fleet.usage()
-	m.ownCPU = ownCPU()
-	m.server = measure(m.s.pids, false)
-	m.machine = machineCPU()
-	m.start = stamp.Now()
-	return nil
-}
-
-// end closes the interval: at the last delivery if there were any and toLast is
-// set, else now.
-func (m *measurement) end(ctx context.Context, toLast bool) error {
-	stop := stamp.Now()
-	m.others += machineCPU() - m.machine
-	server := measure(m.s.pids, false)
-	if _, err := m.s.fleet.all(ctx, func(*workerProcess) command { return command{Op: "state"} }); err != nil {
-		return err
-	}
-	if last := m.s.fleet.lastDelivery(); toLast && last > m.start {
-		stop = last
-	}
-	m.seconds += float64(stop-m.start) / 1e9
-	m.sum = m.sum.Plus(m.s.fleet.counts().Minus(m.counts))
-	m.serverCPU += server.CPU - m.server.CPU
-	cpu, _ := m.s.fleet.usage()
-	for i := range cpu {
-		m.clientSum[i] += cpu[i] - m.clientCPU[i]
-	}
-	m.clientSum[len(cpu)] += time.Duration(ownCPU() - m.ownCPU)
-	return nil
-}
-
-// result makes a report of it.
-func (m *measurement) result() *report.Result {
-	s, cfg := m.s, m.s.cfg
-	counts := s.fleet.counts()
-	s.fleet.mu.Lock()
-	defer s.fleet.mu.Unlock()
-	r := &report.Result{
-		Scenario: cfg.scenario.name, Server: s.label, Conns: cfg.conns, Receivers: s.place.Receivers,
-		Servers: len(s.endpoints), ClientProcesses: len(s.fleet.workers), Size: cfg.size, Rate: cfg.rate, RateOf: cfg.scenario.rateOf,
-		Seconds: m.seconds, Pushes: m.pushes, Refused: m.refused, Deliveries: m.sum.Delivered,
-		Latency: report.Summarize(s.fleet.latency), Connect: report.Summarize(s.fleet.connect),
-		Distribution: report.Distribute(s.fleet.latency), SenderLate: float64(m.late) / 1e6,
-		Lost: counts.Lost, Duplicated: counts.Duplicated, Reordered: counts.Reordered, Wrong: counts.Wrong,
-		Broken: counts.Broken, Failed: counts.Failed, Errors: s.fleet.complaints, Warnings: []string{},
-	}
-	if r.Errors == nil {
-		r.Errors = []string{}
-	}
-	if m.seconds > 0 {
-		r.DeliveriesPerSecond = float64(r.Deliveries) / m.seconds
-	}
-	if r.Deliveries > 0 {
-		r.MessageBytes = float64(m.sum.Bytes) / float64(r.Deliveries)
-	}
-	busiest := time.Duration(0)
-	for _, d := range m.clientSum {
-		busiest = max(busiest, d)
-		r.ClientCPUSeconds += d.Seconds()
-	}
-	if m.seconds > 0 {
-		r.ClientBusiest = busiest.Seconds() / m.seconds
-	}
-	if m.server.Known {
-		cpu := m.serverCPU.Seconds()
-		r.ServerCPUSeconds = &cpu
-		if m.seconds > 0 {
-			r.ServerCores = ref(cpu / m.seconds)
-		}
-		if r.Deliveries > 0 {
-			r.ServerCPUPerDelivery = ref(cpu * 1e6 / float64(r.Deliveries))
-		}
-		r.ServerRSS = ref(measure(s.pids, false).RSS)
-	}
-	if s.monitor != nil {
-		r.Series = s.monitor.series()
-	}
-	if m.others >= 0 && m.server.Known && m.seconds > 0 {
-		r.OtherCores = ref(max(m.others.Seconds()-m.serverCPU.Seconds()-r.ClientCPUSeconds, 0) / m.seconds)
-	}
-	s.warn(r)
-	return r
-}
-
 func ref[T any](v T) *T { return &v }
 
 // memory adds the memory of the connections that there are now.
@@ -392,44 +240,5 @@ func (s *session) memory(r *report.Result, conns int) {
 	}
 	if _, rss := s.fleet.usage(); rss > 0 && s.clientRSS > 0 {
 		r.ClientBytesPerConn = ref(float64(rss-s.clientRSS) / n)
-	}
-}
-
-// lastDelivery is when any client last got a message.
-func (f *fleet) lastDelivery() (last int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, w := range f.workers {
-		last = max(last, w.state.Last)
-	}
-	return last
-}
-
-// warn says what makes the figures doubtful.
-func (s *session) warn(r *report.Result) {
-	add := func(format string, v ...any) { r.Warnings = append(r.Warnings, fmt.Sprintf(format, v...)) }
-	used := r.ClientCPUSeconds
-	if r.ServerCPUSeconds != nil {
-		used += *r.ServerCPUSeconds
-	}
-	if o := r.OtherCores; o != nil && r.Seconds >= 0.2 && *o > 0.25 {
-		add("the machine was busy with other things, %.1f cores of it: latencies and rates are worse for that", *o)
-		used += *o * r.Seconds
-	}
-	cores := runtime.NumCPU()
-	full := used > 0.9*r.Seconds*float64(cores) // of the machine
-	switch {
-	case r.Seconds < 0.2: // too short to tell
-	case full:
-		add("all %d cores were busy: latencies include waiting for a core, and the server could do more on a machine of its own", cores)
-	case r.ClientBusiest > 0.85:
-		r.ClientLimited = true
-		add("the clients were the bottleneck, not the server: one of their processes used %.0f %% of a core; try -procs %d", 100*r.ClientBusiest, len(s.fleet.workers)+1)
-	case r.SenderLate > 100:
-		r.ClientLimited = true
-		add("the sender was up to %.0f ms behind its schedule while there was CPU to spare", r.SenderLate)
-	}
-	if r.Refused > 0 {
-		add("the server refused %d pushes because too much waited: the rate is over what it can do", r.Refused)
 	}
 }
