@@ -112,6 +112,9 @@ type Plan struct {
 	Base [stamp.Kinds]uint32
 }
 
+// maxFailed is how many connections may fail before no more are tried.
+const maxFailed = 100
+
 // Connect makes connections and waits for them. It returns the first error, and
 // how many failed.
 func (s *Swarm) Connect(ctx context.Context, p Plan) (failed int, first error) {
@@ -125,6 +128,12 @@ func (s *Swarm) Connect(ctx context.Context, p Plan) (failed int, first error) {
 			if !SleepUntil(ctx, due) {
 				break
 			}
+		}
+		mu.Lock()
+		giveUp := failed >= maxFailed
+		mu.Unlock()
+		if giveUp {
+			break
 		}
 		select {
 		case s.slots <- struct{}{}:
