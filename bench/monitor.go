@@ -100,6 +100,7 @@ func (m *monitor) run(ctx context.Context) {
 		if u.Known {
 			sample.ServerCores, sample.ServerRSS = ref((u.CPU-server.CPU).Seconds()/dt), &u.RSS
 		}
+		sample.Round()
 		counts, server, clientCPU, connected = c, u, cpu, conn
 		m.mu.Lock()
 		if n%keep == 0 {

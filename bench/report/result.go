@@ -145,6 +145,16 @@ type Sample struct {
 	ClientCores float64  `json:"client_cores"`
 }
 
+// Round leaves the digits that mean something: a report has many samples.
+func (s *Sample) Round() {
+	digits := func(v float64, n float64) float64 { return math.Round(v*n) / n }
+	s.T, s.Deliveries, s.Connects, s.ClientCores = digits(s.T, 100), digits(s.Deliveries, 1), digits(s.Connects, 1), digits(s.ClientCores, 1000)
+	if s.ServerCores != nil {
+		cores := digits(*s.ServerCores, 1000)
+		s.ServerCores = &cores
+	}
+}
+
 // A Machine is where a run took place.
 type Machine struct {
 	CPUs   int    `json:"cpus"`
@@ -173,17 +183,17 @@ func Summarize(h *hdrhistogram.Histogram) Latency {
 	}
 }
 
-// Distribute reads the whole curve: eight points for each halving of what is left.
+// Distribute reads the whole curve: four points for each halving of what is left.
 func Distribute(h *hdrhistogram.Histogram) (d []Quantile) {
 	if h.TotalCount() == 0 {
 		return nil
 	}
 	for step := 0; ; step++ {
-		left := math.Pow(2, -float64(step)/8)
+		left := math.Pow(2, -float64(step)/4)
 		if left*float64(h.TotalCount()) < 1 {
 			break
 		}
-		d = append(d, Quantile{1 - left, h.ValueAtPercentile(100 * (1 - left))})
+		d = append(d, Quantile{math.Round(1e9*(1-left)) / 1e9, h.ValueAtPercentile(100 * (1 - left))})
 	}
 	return append(d, Quantile{1, h.Max()})
 }
