@@ -43,8 +43,6 @@ type config struct {
 	// What is printed.
 	json, html string
 	quiet      bool
-
-	args []string // as given, for the report
 }
 
 // defaultURL is where a server that was started without flags listens.
@@ -81,8 +79,8 @@ func (f *flagSet) help(w io.Writer, s *scenario) {
 		for _, name := range g.names {
 			fl := f.Lookup(name)
 			value, usage := flag.UnquoteUsage(fl)
-			fmt.Fprintf(w, "  -%s %s\n      %s", name, value, usage)
-			if fl.DefValue != "" && fl.DefValue != "false" {
+			fmt.Fprintf(w, "  %s\n      %s", strings.TrimSpace("-"+name+" "+value), usage)
+			if fl.DefValue != "" && fl.DefValue != "false" && fl.DefValue != "0" && fl.DefValue != "-1" {
 				fmt.Fprintf(w, " (default %s)", fl.DefValue)
 			}
 			fmt.Fprintln(w)
@@ -95,7 +93,7 @@ var errHelp = errors.New("help")
 
 // parseFlags reads what follows the scenario's name.
 func parseFlags(s *scenario, args []string, stdout io.Writer) (*config, error) {
-	c := &config{scenario: s, args: args, push: "http", target: "system", ready: -1}
+	c := &config{scenario: s, push: "http", target: "system", ready: -1}
 	f := &flagSet{FlagSet: flag.NewFlagSet(s.name, flag.ContinueOnError)}
 	f.SetOutput(io.Discard) // our caller prints the error, on one line
 	var pids []string
@@ -175,7 +173,7 @@ func (c *config) addServerFlags(f *flagSet, pids *[]string) {
 	f.add(text{&c.serverFlags}.init(""), "server-flags", "`flags` for these, such as '-pollers 1 -max-queue 1MiB'")
 	f.add(&list{p: &c.urls}, "url", "where clients connect, a `URL` ws://host:port/path; {system}, {group} and {index} are filled in for each client. Repeated, the client processes take them in turn (default "+defaultURL+")")
 	f.add(&list{p: pids}, "pid", "process `ID` of the server, for its CPU and memory; once for each process. By default, the one that listens at -url, if it is on this machine")
-	f.add(&list{p: &c.headers}, "header", "`'Name: value'` to send along with every handshake and push; may be repeated")
+	f.add(&list{p: &c.headers}, "header", "a `header`, 'Name: value', to send along with every handshake and push; may be repeated")
 	f.add(&list{p: &c.hello}, "hello", "`text` message that a client sends first; may be repeated; templates as in -url")
 	f.add(text{&c.idKey}.init("client_id"), "id-key", "JSON `key` of the client's id in the first message that has one; empty if there are no ids")
 	f.add(integer{&c.ready, -1, 1000}.init(-1), "ready-messages", "`number` of messages that a client waits for before it counts as connected; by default 1 if there is an -id-key, except in echo and floor")

@@ -127,7 +127,7 @@ func plot(title string, x, y scale, lines []line) template.HTML {
 // palette is how many colours the page has.
 const palette = 8
 
-// bars compares one figure of several results. values may be NaN.
+// bars compares one figure of several results, leaving out those that are NaN.
 func bars(title, hint string, names []string, values []float64, format func(float64) string) template.HTML {
 	most := 0.0
 	for _, v := range values {
@@ -138,15 +138,15 @@ func bars(title, hint string, names []string, values []float64, format func(floa
 	var b strings.Builder
 	fmt.Fprintf(&b, `<figure class="bars"><figcaption>%s <small>%s</small></figcaption>`, html.EscapeString(title), html.EscapeString(hint))
 	for i, v := range values {
-		text, fill := "n/a", ""
-		if !math.IsNaN(v) {
-			text = format(v)
-			if most > 0 {
-				fill = fmt.Sprintf(`<span class="fill c%d" style="width:%.1f%%"></span>`, i%palette, 100*math.Max(v, 0)/most)
-			}
+		if math.IsNaN(v) {
+			continue
 		}
-		fmt.Fprintf(&b, `<div class="bar"><span class="name">%s</span><span class="track">%s</span><span class="value">%s</span></div>`,
-			html.EscapeString(names[i]), fill, html.EscapeString(text))
+		width := 0.0
+		if most > 0 {
+			width = 100 * math.Max(v, 0) / most
+		}
+		fmt.Fprintf(&b, `<div class="bar"><span class="name">%s</span><span class="track"><span class="fill c%d" style="width:%.1f%%"></span></span><span class="value">%s</span></div>`,
+			html.EscapeString(names[i]), i%palette, width, html.EscapeString(format(v)))
 	}
 	b.WriteString("</figure>")
 	return template.HTML(b.String())

@@ -69,26 +69,37 @@ func title(results []*Result) string {
 	return strings.Join(scenarios, ", ")
 }
 
-// labels tells the results apart: by server, and by more if that is not enough.
+// labels tells the results apart: by server, and those that this does not by more.
 func labels(results []*Result) []string {
 	names := make([]string, len(results))
+	for i, r := range results {
+		names[i] = r.Server
+	}
 	for _, more := range []func(r *Result) string{
-		func(r *Result) string { return r.Server },
 		func(r *Result) string { return r.Scenario },
+		func(r *Result) string { return fmt.Sprintf("%g/s", r.Rate) },
+		func(r *Result) string { return Count(float64(r.Conns)) + " clients" },
 		func(r *Result) string { return r.Commit },
 		func(r *Result) string { return r.Date.Format("15:04:05") },
 	} {
-		counts := map[string]int{}
-		for i, r := range results {
-			names[i] = strings.TrimSpace(names[i] + " " + more(r))
-			counts[names[i]]++
+		alike := map[string][]int{}
+		for i, name := range names {
+			alike[name] = append(alike[name], i)
 		}
-		if len(counts) == len(results) {
-			return names
+		for _, group := range alike {
+			differs := func(i int) bool { return more(results[i]) != more(results[group[0]]) }
+			if slices.ContainsFunc(group, differs) {
+				for _, i := range group {
+					names[i] += " " + more(results[i])
+				}
+			}
 		}
 	}
-	for i := range names {
-		names[i] += fmt.Sprintf(" #%d", i+1)
+	seen := map[string]int{}
+	for i, name := range names {
+		if seen[name]++; seen[name] > 1 {
+			names[i] += fmt.Sprintf(" #%d", seen[name])
+		}
 	}
 	return names
 }

@@ -153,6 +153,15 @@ func TestHTMLOfLittle(t *testing.T) {
 	}
 }
 
+func TestLabelsTellApart(t *testing.T) {
+	r := func(server, scenario string, rate float64) *Result { return &Result{Server: server, Scenario: scenario, Rate: rate} }
+	got := labels([]*Result{r("a", "fanout", 0), r("b", "fanout", 0), r("b", "echo", 0), r("c", "fanout", 0), r("c", "fanout", 5), r("d", "x", 1), r("d", "x", 1)})
+	want := []string{"a", "b fanout", "b echo", "c 0/s", "c 5/s", "d", "d #2"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("labels %q, want %q", got, want)
+	}
+}
+
 func TestScales(t *testing.T) {
 	for _, most := range []float64{0, 0.003, 1, 7, 9.99, 10, 11, 99, 12_345, 5e9} {
 		s := linear(most, Count)
