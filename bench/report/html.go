@@ -77,7 +77,12 @@ func labels(results []*Result) []string {
 	}
 	for _, more := range []func(r *Result) string{
 		func(r *Result) string { return r.Scenario },
-		func(r *Result) string { return fmt.Sprintf("%g/s", r.Rate) },
+		func(r *Result) string {
+			if r.Rate == 0 {
+				return "as fast as possible"
+			}
+			return fmt.Sprintf("%g/s", r.Rate)
+		},
 		func(r *Result) string { return Count(float64(r.Conns)) + " clients" },
 		func(r *Result) string { return r.Commit },
 		func(r *Result) string { return r.Date.Format("15:04:05") },

@@ -154,9 +154,11 @@ func TestHTMLOfLittle(t *testing.T) {
 }
 
 func TestLabelsTellApart(t *testing.T) {
-	r := func(server, scenario string, rate float64) *Result { return &Result{Server: server, Scenario: scenario, Rate: rate} }
+	r := func(server, scenario string, rate float64) *Result {
+		return &Result{Server: server, Scenario: scenario, Rate: rate}
+	}
 	got := labels([]*Result{r("a", "fanout", 0), r("b", "fanout", 0), r("b", "echo", 0), r("c", "fanout", 0), r("c", "fanout", 5), r("d", "x", 1), r("d", "x", 1)})
-	want := []string{"a", "b fanout", "b echo", "c 0/s", "c 5/s", "d", "d #2"}
+	want := []string{"a", "b fanout", "b echo", "c as fast as possible", "c 5/s", "d", "d #2"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("labels %q, want %q", got, want)
 	}
