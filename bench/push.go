@@ -94,12 +94,12 @@ func (p *pipe) post(target, body string) error {
 	b = append(append(b, "\r\n"...), body...)
 	if _, err := p.conn.Write(b); err != nil {
 		p.close()
-		return fmt.Errorf("push: %w", err)
+		return fmt.Errorf("push to %s: %w", p.e.addr, err)
 	}
 	resp, err := http.ReadResponse(p.r, nil)
 	if err != nil {
 		p.close()
-		return fmt.Errorf("push: %w", err)
+		return fmt.Errorf("push to %s: %w", p.e.addr, err)
 	}
 	var answer []byte
 	if resp.StatusCode/100 == 2 {
@@ -115,7 +115,7 @@ func (p *pipe) post(target, body string) error {
 	case resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "":
 		return errBusy
 	case resp.StatusCode/100 != 2:
-		return &statusError{resp.StatusCode, fmt.Sprintf("push: POST %s: %s: %s", target, resp.Status, strings.TrimSpace(string(answer)))}
+		return &statusError{resp.StatusCode, fmt.Sprintf("push to %s: POST %s: %s: %s", p.e.addr, target, resp.Status, strings.TrimSpace(string(answer)))}
 	}
 	return err
 }
@@ -131,7 +131,7 @@ func (e *statusError) Error() string { return e.text }
 func (p *pipe) dial() error {
 	conn, err := net.DialTimeout("tcp", p.e.addr, p.timeout)
 	if err != nil {
-		return fmt.Errorf("push: %w", err)
+		return fmt.Errorf("push to %s: %w", p.e.addr, err)
 	}
 	p.conn, p.r = conn, bufio.NewReader(conn)
 	return nil
@@ -158,14 +158,14 @@ func (p *pipe) connect() error {
 		b = append(append(b, h...), "\r\n"...)
 	}
 	if _, err := p.conn.Write(append(b, "\r\n"...)); err != nil {
-		return fmt.Errorf("push: %w", err)
+		return fmt.Errorf("push to %s: %w", p.e.addr, err)
 	}
 	resp, err := http.ReadResponse(p.r, nil)
 	if err != nil {
-		return fmt.Errorf("push: %w", err)
+		return fmt.Errorf("push to %s: %w", p.e.addr, err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return fmt.Errorf("push: the server answers the handshake with %s", resp.Status)
+		return fmt.Errorf("push to %s: the server answers the handshake with %s", p.e.addr, resp.Status)
 	}
 	for _, text := range p.e.hello {
 		if err := p.send(r.Replace(text)); err != nil {
@@ -178,7 +178,7 @@ func (p *pipe) connect() error {
 	select {
 	case <-ready:
 	case err := <-p.lost:
-		return fmt.Errorf("push: the pushing client: %w", err)
+		return fmt.Errorf("push to %s: the pushing client: %w", p.e.addr, err)
 	}
 	return p.conn.SetDeadline(time.Time{})
 }
@@ -226,13 +226,13 @@ func (p *pipe) send(text string) error {
 	select {
 	case err := <-p.lost:
 		p.lost <- err
-		return fmt.Errorf("push: the pushing client: %w", err)
+		return fmt.Errorf("push to %s: the pushing client: %w", p.e.addr, err)
 	default:
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, err := p.conn.Write(ws.AppendMaskedFrame(nil, ws.OpText, [4]byte{1, 2, 3, 4}, []byte(text))); err != nil {
-		return fmt.Errorf("push: %w", err)
+		return fmt.Errorf("push to %s: %w", p.e.addr, err)
 	}
 	return nil
 }
