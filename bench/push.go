@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -115,18 +116,10 @@ func (p *pipe) post(target, body string) error {
 	case resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "":
 		return errBusy
 	case resp.StatusCode/100 != 2:
-		return &statusError{resp.StatusCode, fmt.Sprintf("push to %s: POST %s: %s: %s", p.e.addr, target, resp.Status, strings.TrimSpace(string(answer)))}
+		return fmt.Errorf("push to %s: POST %s: %s: %s", p.e.addr, target, resp.Status, bytes.TrimSpace(answer))
 	}
 	return err
 }
-
-// A statusError is an HTTP answer that says no.
-type statusError struct {
-	status int
-	text   string
-}
-
-func (e *statusError) Error() string { return e.text }
 
 func (p *pipe) dial() error {
 	conn, err := net.DialTimeout("tcp", p.e.addr, p.timeout)
