@@ -3,6 +3,7 @@ package engine
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -190,7 +191,7 @@ func TestProxyHeaderBeforeTLS(t *testing.T) {
 	server, client := testTLS(t)
 	e := newEngine(t, Options{TLS: server, TrustedProxies: onlyLoopback})
 	c, _, err := websocket.Dial(testContext(t), "wss://"+e.Addr().String()+"/ws?system_id=1", &websocket.DialOptions{
-		HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: client, Dial: func(network, addr string) (net.Conn, error) {
+		HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: client, DialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
 			conn, err := net.Dial(network, addr)
 			if err == nil {
 				_, err = io.WriteString(conn, proxyHeader("192.0.2.1:4711"))
