@@ -147,7 +147,7 @@ func openWires(n int, d *net.Dialer, addr string) (wires []*wire, err error) {
 func TestDeafFifth(t *testing.T) {
 	const (
 		readers, deaf   = 4_000 / fewer, 1_000 / fewer
-		window, pushes  = 1, 16
+		window, pushes  = 1, 10
 		memory          = 64 << 20
 		queuedTotal     = memory / 4 / fewer
 		size            = 128 << 10
