@@ -19,6 +19,12 @@ import (
 // records in the wheels, places in the registry, bytes that wait.
 func settled(t testing.TB, e *Engine, n int) {
 	t.Helper()
+	// Who connected before this one, which is answered, has been accepted.
+	last := rawConn(t, e, "nonsense\r\n\r\n")
+	if b, err := io.ReadAll(last); err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 400") {
+		t.Fatalf("nonsense was answered %q, %v", b, err)
+	}
+	last.Close()
 	type left struct{ sockets, open, registry, timers, queued, backlog int }
 	want := left{sockets: n, open: n, registry: n, timers: n}
 	var got left
