@@ -17,14 +17,14 @@ import (
 // whom they say they reach, in order; every client gets them before its close
 // frame; and who connects meanwhile is refused or closed like the others.
 func TestPushRacesWithShutdown(t *testing.T) {
-	const rounds, clients = 10, 3 * small / 2 // more than small, so that workers take part
+	const rounds, clients, posts = 10, 3 * small / 2, 50 // more than small, so that workers take part
 	for range rounds {
 		o := Options{MaxQueuedBytes: 1 << 20}
 		ledger := keepLedger(t, &o)
 		e := newEngine(t, o)
 		var received, reported atomic.Int64
 		var reading, pushing, connecting sync.WaitGroup
-		listen := func(w *wire) {
+		listen := func(w *wire, posted int) {
 			next := map[string]int{}
 			end := w.each(func(payload []byte) bool {
 				var env struct {
@@ -43,6 +43,9 @@ func TestPushRacesWithShutdown(t *testing.T) {
 				received.Add(1)
 				return true
 			})
+			if next["posted"] != posted {
+				t.Errorf("client %v got %d pushes of those posted before Shutdown, want %d", w.id, next["posted"], posted)
+			}
 			if end != (ended{3001, io.EOF}) {
 				t.Errorf("client %v saw %+v, want a close frame of 3001 and EOF", w.id, end)
 			}
@@ -52,7 +55,7 @@ func TestPushRacesWithShutdown(t *testing.T) {
 		for range clients {
 			w := dialWire(t, e, "system_id=1&group_name=g")
 			ids = append(ids, w.id)
-			reading.Go(func() { listen(w) })
+			reading.Go(func() { listen(w, posts) })
 		}
 		for name, to := range map[string]Target{
 			"to all": ToAll(), "to the system": ToSystem("1"), "to the group": ToGroup("1", "g"),
@@ -82,12 +85,18 @@ func TestPushRacesWithShutdown(t *testing.T) {
 					return
 				default:
 					if w, err := openWire(new(net.Dialer), e.Addr().String(), "system_id=2"); err == nil {
-						reading.Go(func() { listen(w) })
+						reading.Go(func() { listen(w, 0) })
 					}
 				}
 			}
 		})
 		time.Sleep(10 * time.Millisecond)
+		for n := range posts {
+			if _, err := e.Post(context.Background(), ToSystem("1"), Message{Data: fmt.Appendf(nil, `{"to":"posted","n":%d}`, n)}); err != nil {
+				t.Error(err)
+			}
+		}
+		reported.Add(posts * clients)
 		shutdown(t, e)
 		close(stop)
 		pushing.Wait()
