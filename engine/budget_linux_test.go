@@ -6,7 +6,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 )
 
@@ -100,44 +99,6 @@ func audience(b []byte, p *parent) error {
 		report.Complaint = *c
 	}
 	return p.say(report)
-}
-
-// smallBuffers has both kernels hold little for a client that does not read: on
-// loopback, segments of 64 KB have a socket hold megabytes.
-func smallBuffers(_, _ string, c syscall.RawConn) (err error) {
-	cerr := c.Control(func(fd uintptr) {
-		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10)
-		if err == nil {
-			err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1460)
-		}
-	})
-	if cerr != nil {
-		return cerr
-	}
-	return err
-}
-
-// openWires connects n clients of system 1, several at a time.
-func openWires(n int, d *net.Dialer, addr string) (wires []*wire, err error) {
-	var mu sync.Mutex
-	var opening sync.WaitGroup
-	limit := make(chan struct{}, 64)
-	for range n {
-		limit <- struct{}{}
-		opening.Go(func() {
-			w, werr := openWire(d, addr, "system_id=1&group_name=g")
-			<-limit
-			mu.Lock()
-			defer mu.Unlock()
-			if werr != nil {
-				err = werr
-				return
-			}
-			wires = append(wires, w)
-		})
-	}
-	opening.Wait()
-	return wires, err
 }
 
 // A fifth of 5,000 clients do not read, and pushes come as fast as the others read

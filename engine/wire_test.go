@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,6 +72,29 @@ func (w *wire) greet(query string) error {
 	}
 	w.id, err = ParseID(env.ClientID)
 	return err
+}
+
+// openWires connects n clients of system 1, several at a time.
+func openWires(n int, d *net.Dialer, addr string) (wires []*wire, err error) {
+	var mu sync.Mutex
+	var opening sync.WaitGroup
+	limit := make(chan struct{}, 64)
+	for range n {
+		limit <- struct{}{}
+		opening.Go(func() {
+			w, werr := openWire(d, addr, "system_id=1&group_name=g")
+			<-limit
+			mu.Lock()
+			defer mu.Unlock()
+			if werr != nil {
+				err = werr
+				return
+			}
+			wires = append(wires, w)
+		})
+	}
+	opening.Wait()
+	return wires, err
 }
 
 // dialWire is openWire for a test. No read waits for more than a minute.
