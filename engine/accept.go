@@ -126,11 +126,15 @@ func (e *Engine) overLimit(margin int64) bool {
 	return n > 0 && e.conns.Load() > n+margin
 }
 
-// untrack is called once for each connection that add has counted.
+// untrack undoes what add has counted, once: of a connection that nbio could not
+// watch it may have told onClosed, or not.
 func (e *Engine) untrack(c *Client) {
-	e.conns.Add(-1)
 	c.mu.Lock()
 	flags := c.flags
+	c.flags |= flagUntracked
 	c.mu.Unlock()
-	e.leaveAddr(c.RemoteAddr(), flags)
+	if flags&flagUntracked == 0 {
+		e.conns.Add(-1)
+		e.leaveAddr(c.RemoteAddr(), flags)
+	}
 }

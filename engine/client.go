@@ -72,6 +72,7 @@ const (
 	flagShutWrite                              // FIN sent
 	flagCounted                                // in the engine's addrLimits, as open
 	flagCountedRefused                         // there, as refused
+	flagUntracked                              // no longer in the engine's counts
 )
 
 // SubprotocolRaw is the WebSocket subprotocol whose clients get the data of a
