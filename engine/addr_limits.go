@@ -148,13 +148,16 @@ func (e *Engine) leaveAddr(a net.Addr, flags clientFlags) {
 // proxiedFrom notes that c is a connection of a, as a trusted proxy says.
 func (c *Client) proxiedFrom(hs *handshake, a netip.AddrPort) {
 	e := c.loop.e
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flags&flagUntracked != 0 {
+		return // it ended during its TLS handshake: nobody would count it out
+	}
 	c.remote = net.TCPAddrFromAddrPort(a)
 	if e.trusts(c.remote) {
 		return // it is another proxy
 	}
 	var flags clientFlags
 	hs.over, _, flags = e.enterAddr(c.remote) // a proxy's flood gets its answers
-	c.mu.Lock()
 	c.flags |= flags
-	c.mu.Unlock()
 }

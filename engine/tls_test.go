@@ -351,3 +351,50 @@ func TestTLSShutdown(t *testing.T) {
 		t.Errorf("%d sockets are left", n)
 	}
 }
+
+// A holdingConn keeps what is written after the first write, until it is released.
+type holdingConn struct {
+	net.Conn
+	writes int
+	held   []byte
+}
+
+func (c *holdingConn) Write(b []byte) (int, error) {
+	if c.writes++; c.writes == 1 {
+		return c.Conn.Write(b)
+	}
+	c.held = append(c.held, b...)
+	return len(b), nil
+}
+
+// The end of the handshake, the request, and the end of the connection in one
+// piece: what was counted for it is counted out, whichever is seen first.
+func TestTLSGoneWithHandshake(t *testing.T) {
+	server, client := testTLS(t)
+	e := newEngine(t, Options{TLS: server, MaxPerIP: 1000, TrustedProxies: onlyLoopback})
+	request := strings.Replace(fmt.Sprintf(upgrade, "system_id=1"), "\r\n\r\n", "\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n", 1)
+	for range 100 {
+		tcp, err := net.Dial("tcp", e.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		tcp.SetDeadline(time.Now().Add(30 * time.Second))
+		held := &holdingConn{Conn: tcp}
+		conn := tls.Client(held, client)
+		if err := conn.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, request)
+		if _, err := tcp.Write(held.held); err != nil {
+			t.Fatal(err)
+		}
+		tcp.Close()
+	}
+	eventually(t, "all are gone", func() bool { return e.conns.Load() == 0 && e.tlsRunning.Load() == 0 })
+	shutdown(t, e)
+	for ip, count := range e.addrs.byIP {
+		if count.open != 0 {
+			t.Errorf("%v counts as %+v", ip, count)
+		}
+	}
+}
