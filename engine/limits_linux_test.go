@@ -158,8 +158,13 @@ func TestOutOfDescriptors(t *testing.T) {
 		var before serverState
 		s.ask(order, &before)
 		start := time.Now()
-		if more := c.open(100, 2*time.Second); more.Open != full.Open {
+		more := c.open(100, 2*time.Second)
+		if more.Open != full.Open {
 			t.Fatalf("a full server let %d in", more.Open-full.Open)
+		}
+		// A client that is slow to send its request may find the connection reset.
+		if i == 0 && more.Refused < 90 {
+			t.Errorf("%d of 100 were answered 503, of those for whom there is one descriptor", more.Refused)
 		}
 		after, passed := s.state(), time.Since(start)
 		cpu, lines := after.CPU-before.CPU, after.LogLines-before.LogLines
