@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"syscall"
 	"time"
 
 	"carillon/engine/ws"
@@ -24,30 +26,55 @@ func (e *Engine) listen() error {
 	return nil
 }
 
-// accept runs until the listener is closed. When descriptors run out it waits for
-// some to come back: it must neither spin nor die.
+// accept runs until the listener is closed. When descriptors run out it refuses
+// with the one that it keeps for that, or waits for some to come back: it must
+// neither spin nor die.
 func (e *Engine) accept() {
 	const longest = time.Second
-	wait := time.Duration(0)
+	wait, warned := time.Duration(0), time.Time{}
+	reserve, _ := os.Open(os.DevNull)
+	defer func() { _ = reserve.Close() }() // of nil it fails, and does nothing
 	for {
 		conn, err := e.ln.Accept()
-		switch {
-		case err == nil:
+		if err == nil {
 			wait = 0
 			e.add(conn)
-		case errors.Is(err, net.ErrClosed):
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
 			return
-		default:
+		}
+		if time.Since(warned) >= longest {
+			warned = time.Now()
+			e.log.Warn().Err(err).Msg("cannot accept connections")
+		}
+		if errors.Is(err, syscall.EMFILE) && reserve != nil {
+			_ = reserve.Close()
+			reserve = nil
+			e.refuseNext()
+		} else {
 			wait = min(max(2*wait, 5*time.Millisecond), longest)
-			if wait == longest || wait == 5*time.Millisecond {
-				e.log.Warn().Err(err).Dur("retry_in", wait).Msg("cannot accept connections")
-			}
 			select {
 			case <-time.After(wait):
 			case <-e.ctx.Done():
 				return
 			}
 		}
+		if reserve == nil {
+			reserve, _ = os.Open(os.DevNull)
+		}
+	}
+}
+
+// refuseNext answers a connection that there is no descriptor to keep for.
+func (e *Engine) refuseNext() {
+	if l, ok := e.ln.(*net.TCPListener); ok { // it may be gone again
+		_ = l.SetDeadline(time.Now().Add(10 * time.Millisecond))
+		defer l.SetDeadline(time.Time{})
+	}
+	if conn, err := e.ln.Accept(); err == nil {
+		e.refused.add(labelDescriptors)
+		refuseUnread(conn)
 	}
 }
 
