@@ -44,7 +44,9 @@ type Engine struct {
 
 	ctx    context.Context // ends with Shutdown
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // every goroutine of ours
+	wg     sync.WaitGroup // every goroutine of ours but
+	// accept, which has to be over before the pollers end.
+	accepting sync.WaitGroup
 
 	phase atomic.Uint32 // phaseNew and so on
 	conns atomic.Int64  // sockets that nbio has
@@ -136,7 +138,7 @@ func (e *Engine) Start() error {
 			e.wg.Go(e.authenticate)
 		}
 	}
-	e.wg.Go(e.accept)
+	e.accepting.Go(e.accept)
 	return nil
 }
 
@@ -182,6 +184,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	e.fanout.close()
 	err := e.drain(ctx)
 	e.cancel()
+	e.accepting.Wait()
 	e.nb.Stop()        // cuts off whoever is left; once only, or it panics
 	_ = e.http.Close() // after the pollers, who hand connections to it
 	for _, l := range e.loops {
