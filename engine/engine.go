@@ -44,9 +44,9 @@ type Engine struct {
 
 	ctx    context.Context // ends with Shutdown
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // every goroutine of ours but
-	// accept, which has to be over before the pollers end.
-	accepting sync.WaitGroup
+	wg     sync.WaitGroup // every goroutine of ours, but for:
+
+	accepting sync.WaitGroup // accept
 
 	phase atomic.Uint32 // phaseNew and so on
 	conns atomic.Int64  // sockets that nbio has
@@ -113,14 +113,9 @@ func (e *Engine) Start() error {
 	if err := e.listen(); err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
-	if err := e.nb.Start(); err != nil {
+	if err := e.startLoops(); err != nil {
 		_ = e.ln.Close()
-		return fmt.Errorf("engine: event loop: %w", err)
-	}
-	if err := e.startWakers(); err != nil {
-		_ = e.ln.Close()
-		e.nb.Stop()
-		e.stopWakers()
+		e.closeWakers()
 		return err
 	}
 	e.http.addr = e.ln.Addr()
@@ -140,6 +135,18 @@ func (e *Engine) Start() error {
 	}
 	e.accepting.Go(e.accept)
 	return nil
+}
+
+// startLoops starts the pollers. What may run out of descriptors comes first: once
+// they run, it is only through watchWakers that they can be stopped.
+func (e *Engine) startLoops() error {
+	if err := e.openWakers(); err != nil {
+		return err
+	}
+	if err := e.nb.Start(); err != nil {
+		return fmt.Errorf("engine: event loop: %w", err)
+	}
+	return e.watchWakers()
 }
 
 // tickClock keeps the coarse clock, so that reading it costs a load.
@@ -184,7 +191,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	e.fanout.close()
 	err := e.drain(ctx)
 	e.cancel()
-	e.accepting.Wait()
+	e.accepting.Wait() // or nbio would wait for a connection that it gets during Stop
 	e.nb.Stop()        // cuts off whoever is left; once only, or it panics
 	_ = e.http.Close() // after the pollers, who hand connections to it
 	for _, l := range e.loops {
@@ -192,6 +199,6 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		close(l.quit)
 	}
 	e.wg.Wait()
-	e.stopWakers()
+	e.closeWakers()
 	return err
 }

@@ -16,7 +16,8 @@ import (
 // A waker has a poller run functions, which nbio offers no way for: a socket pair
 // of which the poller watches one end. A byte written to the other end wakes it.
 type waker struct {
-	fd int // the end that is written to
+	nc *nbio.Conn // the end that the poller watches
+	fd int        // the end that is written to
 
 	once sync.Once
 	read sync.WaitGroup // done when the poller has read for the first time
@@ -48,12 +49,9 @@ func (w *waker) woken() {
 	}
 }
 
-// startWakers gives each loop its waker, and returns once every poller reads. nbio
-// (1.6.12) needs that before Stop: a poller that has not begun yet clears the
-// request to end when it does, and waits for events forever. Descriptors decide
-// about pollers, so it opens pairs until each has got one: a few a poller, since
-// free numbers follow each other.
-func (e *Engine) startWakers() error {
+// openWakers makes each loop's waker. Descriptors decide about pollers, so it opens
+// pairs until each has got one: a few a poller, since free numbers follow each other.
+func (e *Engine) openWakers() error {
 	n := len(e.loops)
 	for tries, found := 0, 0; found < n; tries++ {
 		if tries > 16*n+64 {
@@ -63,25 +61,35 @@ func (e *Engine) startWakers() error {
 		if err != nil {
 			return fmt.Errorf("engine: socket pair: %w", err)
 		}
+		w := &waker{nc: nc, fd: fd}
 		l := e.loops[nc.Hash()%n]
 		if l.waker != nil {
-			defer syscall.Close(nc.Hash()) // until then its number is taken
-			defer syscall.Close(fd)
+			defer w.close() // until then its number is taken
 			if odd, err := syscall.Open("/", syscall.O_RDONLY|syscall.O_CLOEXEC, 0); err == nil {
 				defer syscall.Close(odd) // a pair takes two numbers: move on by one more
 			}
 			continue
 		}
 		found++
-		l.waker = &waker{fd: fd}
-		l.waker.read.Add(1)
-		nc.Lock()
-		nc.SetSession(l.waker)
-		nc.Unlock()
-		if _, err := e.nb.AddConn(nc); err != nil {
+		l.waker = w
+	}
+	return nil
+}
+
+// watchWakers gives them to the pollers, and returns once every poller reads. nbio
+// (1.6.12) needs that before Stop: a poller that has not begun yet clears the
+// request to end when it does, and then spins forever.
+func (e *Engine) watchWakers() error {
+	for _, l := range e.loops {
+		w := l.waker
+		w.read.Add(1)
+		w.nc.Lock()
+		w.nc.SetSession(w)
+		w.nc.Unlock()
+		if _, err := e.nb.AddConn(w.nc); err != nil {
 			return fmt.Errorf("engine: %w", err)
 		}
-		if _, err := syscall.Write(fd, []byte{0}); err != nil {
+		if _, err := syscall.Write(w.fd, []byte{0}); err != nil {
 			return fmt.Errorf("engine: %w", err)
 		}
 	}
@@ -91,13 +99,18 @@ func (e *Engine) startWakers() error {
 	return nil
 }
 
-// stopWakers closes the ends that nbio does not have.
-func (e *Engine) stopWakers() {
+// closeWakers closes those that there are, whether nbio has them or not.
+func (e *Engine) closeWakers() {
 	for _, l := range e.loops {
 		if l.waker != nil {
-			_ = syscall.Close(l.waker.fd)
+			l.waker.close()
 		}
 	}
+}
+
+func (w *waker) close() {
+	_ = w.nc.Close()
+	_ = syscall.Close(w.fd)
 }
 
 // socketPair opens a pair of which nbio has one end, and fd is the other.
