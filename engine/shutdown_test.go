@@ -155,3 +155,32 @@ func TestShutdownReportsThoseCutOff(t *testing.T) {
 		t.Errorf("OnOpen for %d and OnClose for %d of %d clients", opened.Load(), closed.Load(), clients)
 	}
 }
+
+// Shutdown does not wait for who connects while it runs, whatever the moment.
+func TestShutdownWhileConnecting(t *testing.T) {
+	for range 200 {
+		e := newEngine(t, Options{})
+		done := make(chan struct{})
+		for range 3 {
+			go func() {
+				for range 1000 {
+					conn, err := net.Dial("tcp", e.Addr().String())
+					if err != nil {
+						break
+					}
+					defer conn.Close()
+				}
+				<-done
+			}()
+		}
+		time.Sleep(3 * time.Millisecond)
+		leave := sync.OnceFunc(func() { close(done) })
+		go func() { shutdown(t, e); leave() }()
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			leave()
+			t.Fatal("Shutdown hangs")
+		}
+	}
+}
