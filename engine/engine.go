@@ -33,6 +33,7 @@ type Engine struct {
 	tls        *tls.Config // nil without TLS
 	tlsRunning atomic.Int32
 	tlsWaiting chan *tlsStream
+	tlsStalled sync.Map     // *tlsStream that waits for its peer in its handshake, since which tick
 	tlsParked  atomic.Int64 // bytes that came during handshakes
 
 	pingTicks, pongTicks, closeTicks uint32
@@ -158,6 +159,7 @@ func (e *Engine) tickClock() {
 		case <-t.C:
 			e.clock.Store(uint32(time.Since(e.started) / tick))
 			e.watchMemory()
+			e.endStalled()
 		case <-e.ctx.Done():
 			return
 		}

@@ -23,14 +23,17 @@ const (
 	maxTLSWaiting    = 1 << 16
 	// maxTLSParked bounds what one client sends until the poller hears that its
 	// handshake is over, such as the body of a request, and maxTLSParkedTotal what all
-	// do.
+	// do, without those who sent tlsParkedFree at most: that is enough for a handshake,
+	// which others must not be able to prevent.
 	maxTLSParked      = 1 << 20
 	maxTLSParkedTotal = 64 << 20
+	tlsParkedFree     = 8 << 10
 	// tlsBatch is how much is encrypted between two writes.
 	tlsBatch = 64 << 10
 
 	tlsRecordHeader    = 5
 	tlsRecordHandshake = 22
+	maxTLSRecord       = 16 << 10 // of plain text; conn refuses a longer ClientHello by its header
 )
 
 // A tlsStream is the TLS of one connection. After the handshake its conn is used
@@ -89,8 +92,9 @@ func (s *tlsStream) received(b []byte) {
 	h.in = append(h.in, b...)
 	h.more.Signal()
 	h.parked += int64(len(b))
+	total := s.c.loop.e.tlsParked.Add(int64(len(b)))
 	switch {
-	case s.c.loop.e.tlsParked.Add(int64(len(b))) > maxTLSParkedTotal || h.parked > maxTLSParked:
+	case h.parked > maxTLSParked || h.parked > tlsParkedFree && total > maxTLSParkedTotal:
 		h.gone = true
 		s.c.loop.e.refused.add("early data")
 		cut(s.c.nc)
@@ -98,7 +102,7 @@ func (s *tlsStream) received(b []byte) {
 	case h.in[0] != tlsRecordHandshake:
 		s.plain = true
 		s.c.refuse(&RefuseError{Status: 400, Code: CodeConnectFailed, Detail: "this port speaks TLS: use wss:// or https://"}, "no tls")
-	case len(h.in) >= tlsRecordHeader && len(h.in) >= tlsRecordHeader+int(binary.BigEndian.Uint16(h.in[3:])):
+	case len(h.in) >= tlsRecordHeader && len(h.in) >= tlsRecordHeader+min(maxTLSRecord, int(binary.BigEndian.Uint16(h.in[3:]))):
 		h.started = true
 		if !s.c.loop.e.shakeHands(s) {
 			s.c.loop.e.refused.add("tls handshakes")
@@ -131,6 +135,23 @@ func (e *Engine) shakeHands(s *tlsStream) bool {
 		}
 	})
 	return true
+}
+
+// endStalled runs once a tick: while handshakes wait for a goroutine, as many of those
+// that have one but have heard nothing for a second lose it. Otherwise a few thousand
+// that send a ClientHello and no more would keep everybody out.
+func (e *Engine) endStalled() {
+	n := len(e.tlsWaiting)
+	for s, since := range e.tlsStalled.Range {
+		if n == 0 {
+			return
+		}
+		if e.tickNow()-since.(uint32) > 1 {
+			n--
+			e.refused.add("tls handshakes")
+			cut(s.(*tlsStream).c.nc)
+		}
+	}
 }
 
 // handshake runs on a goroutine of shakeHands. The wheel ends it in time.
@@ -238,7 +259,7 @@ func (s *tlsStream) closeNotifyLocked() {
 // Read implements net.Conn for conn.
 func (s *tlsStream) Read(b []byte) (int, error) {
 	if h := s.shake.Load(); h != nil {
-		return h.read(b)
+		return s.readHandshake(h, b)
 	}
 	if len(s.in) == 0 {
 		if s.handed != nil {
@@ -251,10 +272,15 @@ func (s *tlsStream) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// read waits for the poller.
-func (h *tlsHandshake) read(b []byte) (int, error) {
+// readHandshake waits for the poller.
+func (s *tlsStream) readHandshake(h *tlsHandshake, b []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if len(h.in) == 0 {
+		e := s.c.loop.e
+		e.tlsStalled.Store(s, e.tickNow())
+		defer e.tlsStalled.Delete(s)
+	}
 	for len(h.in) == 0 && !h.gone {
 		h.more.Wait()
 	}

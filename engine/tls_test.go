@@ -257,6 +257,7 @@ func TestTLSRefusals(t *testing.T) {
 		io.ReadAll(flood)
 	}
 	e.tlsRunning.Add(-maxTLSHandshakes)
+	<-e.tlsWaiting
 	stalls := rawConn(t, e, hello) // and never a Finished
 	silent := rawConn(t, e, "")
 	part := rawConn(t, e, "\x16\x03\x01\x02\x00\x01")
@@ -397,4 +398,33 @@ func TestTLSGoneWithHandshake(t *testing.T) {
 			t.Errorf("%v counts as %+v", ip, count)
 		}
 	}
+}
+
+// Clients that take up every handshake, and all memory for what comes during them,
+// do not keep others out.
+func TestTLSStalledHandshakes(t *testing.T) {
+	server, client := testTLS(t)
+	e := newEngine(t, Options{TLS: server, HandshakeTimeout: time.Hour})
+	e.tlsParked.Add(maxTLSParkedTotal)
+	dialTLS(t, e, client, "system_id=1")
+	eventually(t, "no handshake runs", func() bool { return e.tlsRunning.Load() == 0 })
+	const stalled = 4
+	e.tlsRunning.Add(maxTLSHandshakes - stalled)
+	hello := clientHello(client)
+	for n := range stalled {
+		rawConn(t, e, hello)
+		eventually(t, "it runs", func() bool { return e.tlsRunning.Load() == maxTLSHandshakes-stalled+int32(n)+1 })
+	}
+	rawConn(t, e, hello) // waits
+	dialTLS(t, e, client, "system_id=1")
+	if n := e.Stats().Refused["tls handshakes"]; n == 0 || n > stalled+1 {
+		t.Errorf("%d handshakes were ended for others", n)
+	}
+	huge := "\x16\x03\x01\xff\xff" + strings.Repeat("x", maxTLSRecord)
+	rawConn(t, e, huge)
+	eventually(t, "there is no room for more than a handshake", func() bool { return e.Stats().Refused["early data"] == 1 })
+	e.tlsParked.Add(-maxTLSParkedTotal)
+	e.tlsRunning.Add(stalled - maxTLSHandshakes)
+	rawConn(t, e, huge)
+	eventually(t, "its header is enough to refuse it", func() bool { return e.Stats().Refused["tls"] == 1 })
 }
