@@ -53,7 +53,9 @@ func openChurning(ctx context.Context, cfg *config, watch io.Writer) (*session, 
 	}
 	s.watch(watch)
 	s.monitor.say("connecting")
-	return s, &churning{s: s}, s.connect(ctx, 0, stable, 0)
+	err = s.connect(ctx, 0, stable, 0)
+	s.fleet.resetConnects() // those that come and go count
+	return s, &churning{s: s}, err
 }
 
 // drain waits until nothing arrives any more, ends the measurement, and counts what
@@ -200,13 +202,13 @@ func (x *mixing) run(ctx context.Context, rate float64, d time.Duration) error {
 		return err
 	}
 	defer ps.close()
-	start := stamp.Now()
+	start, free := stamp.Now(), int64(0) // when the last push was answered
 	for k := 0; ; k++ {
 		due := start + int64(float64(k)*1e9/rate)
 		if due >= start+int64(d) || !client.SleepUntil(ctx, due) {
 			return context.Cause(ctx)
 		}
-		x.m.late = max(x.m.late, stamp.Now()-due)
+		x.m.late = max(x.m.late, stamp.Now()-max(due, free))
 		t, st := pushTarget{kind: stamp.All}, &s.totals.all
 		switch k % 4 {
 		case 0:
@@ -216,6 +218,7 @@ func (x *mixing) run(ctx context.Context, rate float64, d time.Duration) error {
 			st = &s.totals.groups[t.index]
 		}
 		ok, err := st.push(ctx, ps, s.everywhere(), t, uint32(t.index), due, s.cfg.size)
+		free = stamp.Now()
 		switch {
 		case err != nil:
 			return err

@@ -128,6 +128,7 @@ type fanning struct {
 	pusher *pusher
 	target pushTarget
 	stream *stream
+	free   int64 // when the last push was answered
 }
 
 func newFanning(s *session, target string) (*fanning, error) {
@@ -147,8 +148,9 @@ func newFanning(s *session, target string) (*fanning, error) {
 
 // push pushes one message that is due at the given time.
 func (f *fanning) push(ctx context.Context, due int64) error {
-	f.m.late = max(f.m.late, stamp.Now()-due)
+	f.m.late = max(f.m.late, stamp.Now()-max(due, f.free))
 	ok, err := f.stream.push(ctx, f.pusher, f.s.everywhere(), f.target, uint32(f.target.index), due, f.s.cfg.size)
+	f.free = stamp.Now()
 	switch {
 	case ok:
 		f.m.pushes++

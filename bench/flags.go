@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -160,7 +161,9 @@ func parseFlags(s *scenario, args []string, stdout io.Writer) (*config, error) {
 		if err != nil || pid < 1 {
 			return nil, fmt.Errorf("-pid %q: want the ID of a process", p)
 		}
-		c.pids = append(c.pids, pid)
+		if !slices.Contains(c.pids, pid) {
+			c.pids = append(c.pids, pid)
+		}
 	}
 	return c, c.check()
 }

@@ -24,6 +24,7 @@ type fleet struct {
 	changed    chan struct{}
 	latency    *hdrhistogram.Histogram // since the last reset
 	connect    *hdrhistogram.Histogram
+	connected  int64                   // connections made so far
 	window     *hdrhistogram.Histogram // latency since the last sample
 	complaints []string
 }
@@ -124,7 +125,9 @@ func (f *fleet) add(w *workerProcess, s state) {
 		f.window.Merge(h)
 	}
 	if len(s.Connect) > 0 {
-		f.connect.Merge(decode(s.Connect))
+		h := decode(s.Connect)
+		f.connect.Merge(h)
+		f.connected += h.TotalCount()
 	}
 	for _, c := range s.Complaints {
 		if len(f.complaints) < maxComplaints {

@@ -70,6 +70,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	for name, file := range map[string]string{"-json": cfg.json, "-html": cfg.html} {
+		if err := writable(file); err != nil { // better now than after the run
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
 	var watch io.Writer = stderr
 	if cfg.quiet {
 		watch = nil
@@ -103,6 +108,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.New(text)
 	}
 	return nil
+}
+
+// writable tries to open a file for writing, and leaves nothing behind.
+func writable(file string) error {
+	if file == "" {
+		return nil
+	}
+	_, err := os.Stat(file)
+	fresh := errors.Is(err, os.ErrNotExist)
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		_ = os.Remove(file)
+	}
+	return f.Close()
 }
 
 // commandLine is how to run it again: without where the report went.

@@ -27,7 +27,7 @@ type measurement struct {
 	clientSum []time.Duration // of each worker, and of this process at the end
 	pushes    int64
 	refused   int64
-	late      int64         // nanoseconds
+	late      int64         // Result.SenderLate, in nanoseconds
 	machine   time.Duration // busy at begin
 	others    time.Duration // busy between begin and end, all of the machine
 }
@@ -64,6 +64,7 @@ func (m *measurement) end(ctx context.Context, toLast bool) error {
 	}
 	m.seconds += float64(stop-m.start) / 1e9
 	m.sum = m.sum.Plus(m.s.fleet.counts().Minus(m.counts))
+	m.server.Known = m.server.Known && server.Known // it may have died
 	m.serverCPU += server.CPU - m.server.CPU
 	cpu, _ := m.s.fleet.usage()
 	for i := range cpu {
@@ -114,7 +115,9 @@ func (m *measurement) result() *report.Result {
 		if r.Deliveries > 0 {
 			r.ServerCPUPerDelivery = ref(cpu * 1e6 / float64(r.Deliveries))
 		}
-		r.ServerRSS = ref(measure(s.pids, false).RSS)
+		if now := measure(s.pids, false); now.Known {
+			r.ServerRSS = &now.RSS
+		}
 	}
 	if s.monitor != nil {
 		r.Series = s.monitor.series()
@@ -147,7 +150,7 @@ func warn(r *report.Result, cores int) {
 		add("the clients were the bottleneck, not the server: one of their processes used %.0f %% of a core; try -procs %d", 100*r.ClientBusiest, r.ClientProcesses+1)
 	case r.SenderLate > 100:
 		r.ClientLimited = true
-		add("the sender was up to %.0f ms behind its schedule while there was CPU to spare", r.SenderLate)
+		add("the sender was up to %.0f ms late by itself while there was CPU to spare", r.SenderLate)
 	}
 	if r.Refused > 0 {
 		add("the server refused %d pushes because too much waited: the rate is over what it can do", r.Refused)

@@ -55,7 +55,7 @@ func TestWarnings(t *testing.T) {
 		{"a client at its limit", report.Result{Seconds: 10, ClientCPUSeconds: 9.5, ClientBusiest: 0.95, ServerCPUSeconds: server(5), ClientProcesses: 1}, true, "-procs 2"},
 		{"too short to tell", report.Result{Seconds: 0.1, ClientCPUSeconds: 0.1, ClientBusiest: 1}, false, ""},
 		{"all cores", report.Result{Seconds: 10, ClientCPUSeconds: 10, ClientBusiest: 1, ServerCPUSeconds: server(28), SenderLate: 500}, false, "all 4 cores"},
-		{"a sender behind for no reason", report.Result{Seconds: 10, ClientCPUSeconds: 1, ServerCPUSeconds: server(1), SenderLate: 200}, true, "200 ms behind"},
+		{"a sender behind for no reason", report.Result{Seconds: 10, ClientCPUSeconds: 1, ServerCPUSeconds: server(1), SenderLate: 200}, true, "200 ms late"},
 		{"others", report.Result{Seconds: 10, ClientCPUSeconds: 1, ServerCPUSeconds: server(1), OtherCores: server(1.5)}, false, "other things, 1.5 cores"},
 		{"others take the rest", report.Result{Seconds: 10, ClientCPUSeconds: 9, ClientBusiest: 0.9, ServerCPUSeconds: server(9), OtherCores: server(2)}, false, "all 4 cores"},
 		{"refused", report.Result{Seconds: 10, Refused: 3}, false, "refused 3"},

@@ -24,13 +24,13 @@ type monitor struct {
 
 	mu      sync.Mutex // guards the following fields
 	phase   string
-	samples []report.Sample
+	samples samples
 }
 
 const (
 	sampleEvery = 500 * time.Millisecond
 	linesEvery  = 4   // samples, when the output is no terminal
-	maxSamples  = 600 // over it, every second one is dropped
+	maxSamples  = 600 // then each two become one
 )
 
 // watch starts a monitor. w is nil if nobody watches.
@@ -65,7 +65,44 @@ func (m *monitor) stop() {
 func (m *monitor) series() []report.Sample {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return append([]report.Sample{}, m.samples...)
+	return m.samples.series()
+}
+
+// samples are those of the whole run, of equal length, at most maxSamples.
+type samples struct {
+	closed []report.Sample
+	each   int           // how many one stands for
+	open   report.Sample // that of the latest n
+	n      int
+}
+
+func (q *samples) add(s report.Sample) {
+	q.each = max(q.each, 1)
+	if q.n > 0 {
+		s = q.open.Merge(q.n, s)
+	}
+	q.open, q.n = s, q.n+1
+	if q.n < q.each {
+		return
+	}
+	q.closed, q.n = append(q.closed, q.open), 0
+	if len(q.closed) == maxSamples {
+		for i := range maxSamples / 2 {
+			q.closed[i] = q.closed[2*i].Merge(1, q.closed[2*i+1])
+		}
+		q.closed, q.each = q.closed[:maxSamples/2], 2*q.each
+	}
+}
+
+func (q *samples) series() []report.Sample {
+	s := append([]report.Sample{}, q.closed...)
+	if q.n > 0 {
+		s = append(s, q.open)
+	}
+	for i := range s {
+		s[i].Round()
+	}
+	return s
 }
 
 func (m *monitor) run(ctx context.Context) {
@@ -73,7 +110,7 @@ func (m *monitor) run(ctx context.Context) {
 	t := time.NewTicker(sampleEvery)
 	defer t.Stop()
 	start, last := time.Now(), time.Now()
-	counts, server, clientCPU, keep := m.s.fleet.counts(), measure(m.s.pids, false), m.clientCPU(), 1
+	counts, server, clientCPU := m.s.fleet.counts(), measure(m.s.pids, false), m.clientCPU()
 	connected := m.s.fleet.connects()
 	for n := 0; ; n++ {
 		select {
@@ -100,17 +137,9 @@ func (m *monitor) run(ctx context.Context) {
 		if u.Known {
 			sample.ServerCores, sample.ServerRSS = ref((u.CPU-server.CPU).Seconds()/dt), &u.RSS
 		}
-		sample.Round()
 		counts, server, clientCPU, connected = c, u, cpu, conn
 		m.mu.Lock()
-		if n%keep == 0 {
-			if m.samples = append(m.samples, sample); len(m.samples) > maxSamples {
-				for i := range len(m.samples) / 2 {
-					m.samples[i] = m.samples[2*i]
-				}
-				m.samples, keep = m.samples[:len(m.samples)/2], 2*keep
-			}
-		}
+		m.samples.add(sample)
 		phase := m.phase
 		m.mu.Unlock()
 		m.print(n, phase, sample, c)
@@ -130,7 +159,7 @@ func (m *monitor) clientCPU() time.Duration {
 func (f *fleet) connects() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.connect.TotalCount()
+	return f.connected
 }
 
 func (m *monitor) print(n int, phase string, s report.Sample, c client.Counts) {

@@ -255,7 +255,7 @@ func (ps *pusher) close() {
 }
 
 // push sends data through the given servers at the same time. One that is busy is
-// tried again: what some clients have got all must get. busy says that it was one
+// tried again for a while: what some clients have got all must get. busy says that it was one
 // server, which refused, so that nothing was sent.
 func (ps *pusher) push(ctx context.Context, servers []int, t pushTarget, data []byte) (busy bool, err error) {
 	if len(servers) == 1 {
@@ -266,10 +266,13 @@ func (ps *pusher) push(ctx context.Context, servers []int, t pushTarget, data []
 	var wg sync.WaitGroup
 	for i, k := range servers {
 		wg.Go(func() {
-			for errs[i] = errBusy; errors.Is(errs[i], errBusy) && ctx.Err() == nil; {
-				if errs[i] = ps.pipes[k].push(t, data); errors.Is(errs[i], errBusy) {
-					time.Sleep(10 * time.Millisecond)
+			p, since := ps.pipes[k], time.Now()
+			for errs[i] = p.push(t, data); errors.Is(errs[i], errBusy); errs[i] = p.push(t, data) {
+				if ctx.Err() != nil || time.Since(since) > p.timeout {
+					errs[i] = fmt.Errorf("push to %s: %w for %v", p.e.addr, errBusy, p.timeout)
+					return
 				}
+				time.Sleep(10 * time.Millisecond)
 			}
 		})
 	}

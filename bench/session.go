@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"carillon/bench/client"
 	"carillon/bench/report"
@@ -76,6 +79,12 @@ func openFloor(cfg *config) (*session, error) {
 // findServers checks that somebody listens, and finds out who.
 func findServers(cfg *config) (pids []int, err error) {
 	pids = cfg.pids
+	for _, pid := range pids {
+		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			return nil, fmt.Errorf("-pid %d: want the ID of a process, there is none with it", pid)
+		}
+	}
+	known := 0 // URLs of which we know who listens
 	for _, raw := range cfg.urls {
 		u, err := parseWebSocketURL(raw)
 		if err != nil {
@@ -91,12 +100,16 @@ func findServers(cfg *config) (pids []int, err error) {
 		}
 		_ = conn.Close()
 		if len(cfg.pids) == 0 {
-			if pid := listenerPID(u.addr); pid > 0 {
+			pid := listenerPID(u.addr)
+			if pid > 0 {
+				known++
+			}
+			if pid > 0 && !slices.Contains(pids, pid) { // one process may listen at several
 				pids = append(pids, pid)
 			}
 		}
 	}
-	if len(cfg.pids) == 0 && len(pids) < len(cfg.urls) {
+	if len(cfg.pids) == 0 && known < len(cfg.urls) {
 		pids = nil // figures of some would be taken for all
 	}
 	return pids, nil
@@ -197,8 +210,13 @@ func (s *session) ids(ctx context.Context, to int) ([]string, error) {
 	return ids, nil
 }
 
+// quiet is how long nothing may come before the clients are checked: what comes
+// twice may do so after everybody has got everything once.
+const quiet = 500 * time.Millisecond
+
 // check counts what the clients below number to lack.
 func (s *session) check(ctx context.Context, to int, own bool) error {
+	s.fleet.until(ctx, quiet, func(client.Counts) bool { return false })
 	n := len(s.fleet.workers)
 	_, err := s.fleet.all(ctx, func(w *workerProcess) command {
 		t := client.Totals{All: s.totals.all.done.Load(), Systems: done(s.totals.systems), Groups: done(s.totals.groups), Own: own}

@@ -50,9 +50,12 @@ func runSoak(ctx context.Context, cfg *config, watch io.Writer) (*report.Result,
 	}
 	before := measure(s.pids, true)
 	ch.cycles.Store(0)
+	ch.late.Store(0)
 	u.pushes.Store(0)
-	m.pushes, m.refused = 0, 0
+	u.late.Store(0)
+	m.pushes, m.refused, m.late = 0, 0, 0
 	s.fleet.resetHistograms()
+	s.fleet.resetConnects()
 	s.monitor.say("everything at once")
 	if err := m.begin(ctx); err != nil {
 		return nil, err

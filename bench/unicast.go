@@ -151,6 +151,7 @@ func (u *unicasting) run(ctx context.Context, rate float64, d time.Duration) err
 }
 
 func (u *unicasting) send(ctx context.Context, p *pusher, jobs <-chan job) error {
+	free := int64(0) // when the last push was answered
 	for j := range jobs {
 		if ctx.Err() != nil {
 			return nil
@@ -159,11 +160,12 @@ func (u *unicasting) send(ctx context.Context, p *pusher, jobs <-chan job) error
 		if j.due == 0 {
 			j.due = now
 		}
-		if late := now - j.due; late > u.late.Load() { // a lost race loses a maximum that is hardly larger
+		if late := now - max(j.due, free); late > u.late.Load() { // a lost race loses a maximum that is hardly larger
 			u.late.Store(late)
 		}
 		t := pushTarget{kind: stamp.Client, client: u.ids[j.client]}
 		ok, err := u.s.totals.clients[j.client].push(ctx, p, []int{u.s.server(j.client)}, t, uint32(j.client), j.due, u.s.cfg.size)
+		free = stamp.Now()
 		switch {
 		case err != nil:
 			return fmt.Errorf("client %d: %w", j.client, err)

@@ -44,6 +44,7 @@ func HTML(w io.Writer, results []*Result) error {
 		*Result
 		Name  string
 		Color int
+		Again bool // the colours are used up: its lines are dashed
 		Rows  [][2]string
 		Bad   string
 	}
@@ -54,7 +55,7 @@ func HTML(w io.Writer, results []*Result) error {
 		Charts  []template.HTML
 	}{Title: title(results), Bars: comparison(names, shown), Charts: charts(names, shown)}
 	for i, r := range shown {
-		data.Results = append(data.Results, column{r, names[i], i % palette, r.rows(), strings.Join(r.Failures(), ", ")})
+		data.Results = append(data.Results, column{r, names[i], i % palette, i >= palette, r.rows(), strings.Join(r.Failures(), ", ")})
 	}
 	return page.Execute(w, data)
 }
@@ -165,7 +166,7 @@ func charts(names []string, results []*Result) (c []template.HTML) {
 		format func(float64) string
 	}{
 		{"Deliveries a second over time", func(s Sample) float64 { return s.Deliveries }, Count},
-		{"Latency over time, 99 % of each half second", func(s Sample) float64 { return positive(float64(s.P99)) }, Micros},
+		{"Latency over time, 99 % of a half second, the worst if there are many", func(s Sample) float64 { return positive(float64(s.P99)) }, Micros},
 		{"Connections over time", func(s Sample) float64 { return float64(s.Conns) }, Count},
 		{"Server memory (RSS) over time", func(s Sample) float64 {
 			if s.ServerRSS == nil {
@@ -178,7 +179,7 @@ func charts(names []string, results []*Result) (c []template.HTML) {
 		var lines []line
 		most, end := 0.0, 0.0
 		for i, r := range results {
-			l := line{name: names[i], color: i}
+			l := line{name: names[i], color: i, dashed: i >= palette}
 			for _, s := range r.Series {
 				v := f.of(s)
 				l.x, l.y = append(l.x, s.T), append(l.y, v)
@@ -201,7 +202,7 @@ func distribution(names []string, results []*Result) template.HTML {
 	least, most, count := math.Inf(1), 0.0, 0.0
 	var lines []line
 	for i, r := range results {
-		l := line{name: names[i], color: i}
+		l := line{name: names[i], color: i, dashed: i >= palette}
 		for _, q := range r.Distribution {
 			l.x, l.y = append(l.x, q.Q), append(l.y, float64(q.V))
 			least, most = math.Min(least, float64(q.V)), math.Max(most, float64(q.V))

@@ -60,7 +60,8 @@ type Result struct {
 	// ready: its handshake done, and its welcome there if it waits for one.
 	Connect           Latency `json:"connect_latency_us"`
 	ConnectsPerSecond float64 `json:"connects_per_second"`
-	// SenderLate is how much later than due the latest message was sent, in ms.
+	// SenderLate is how much later than it could have been the latest message was
+	// sent, in ms: than it was due, and than the server had answered the one before.
 	SenderLate float64 `json:"sender_late_ms"`
 
 	// Of the server's processes, user and system.
@@ -143,6 +144,20 @@ type Sample struct {
 	ServerCores *float64 `json:"server_cores"`
 	ServerRSS   *int64   `json:"server_rss_bytes"`
 	ClientCores float64  `json:"client_cores"`
+}
+
+// Merge is one sample for n that s stands for and one that follows: rates are the
+// mean, and percentiles the worst, so that no peak is lost.
+func (s Sample) Merge(n int, o Sample) Sample {
+	mean := func(a, b float64) float64 { return (float64(n)*a + b) / float64(n+1) }
+	o.Deliveries, o.Connects = mean(s.Deliveries, o.Deliveries), mean(s.Connects, o.Connects)
+	o.ClientCores = mean(s.ClientCores, o.ClientCores)
+	o.P50, o.P99 = max(s.P50, o.P50), max(s.P99, o.P99)
+	if s.ServerCores != nil && o.ServerCores != nil {
+		cores := mean(*s.ServerCores, *o.ServerCores)
+		o.ServerCores = &cores
+	}
+	return o
 }
 
 // Round leaves the digits that mean something: a report has many samples.

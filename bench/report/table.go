@@ -55,7 +55,7 @@ func (r *Result) rows() (rows [][2]string) {
 		add("latency", "%s", r.Latency)
 		optional("server CPU per delivery", r.ServerCPUPerDelivery, Micros, "")
 		if r.SenderLate >= 1 {
-			add("sender behind schedule", "up to %.0f ms", r.SenderLate)
+			add("sender late by itself", "up to %.0f ms", r.SenderLate)
 		}
 	}
 	optional("server CPU", r.ServerCores, func(v float64) string { return fmt.Sprintf("%.2f cores", v) }, "")
