@@ -70,6 +70,12 @@ func (o compareOptions) scenarios() []scenario {
 	}
 }
 
+// command is what to run, in bench/peers, for the same again.
+func (o compareOptions) command() string {
+	return fmt.Sprintf("go run . -compare -only %s -conns %d -size %d -duration %v -rounds %d -load %d",
+		strings.Join(o.only, ","), o.Conns, o.Size, o.Duration, o.Rounds, o.Load)
+}
+
 // compare runs everything and prints the table. An interrupt ends all of it.
 func compare(o compareOptions) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -11,8 +11,9 @@ import (
 )
 
 // A comparison is what -json writes: what was run where and when, the table, and
-// the figures of each run.
+// the figures of each run. Package report of carillon/bench prints it.
 type comparison struct {
+	Command string    `json:"command"`
 	Date    time.Time `json:"date"`
 	Commit  string    `json:"commit"` // of the working tree; -dirty if it was changed
 	Machine machine   `json:"machine"`
@@ -24,16 +25,17 @@ type comparison struct {
 		Load     int                 `json:"load"`
 		Scenario map[string][]string `json:"scenarios"`
 	} `json:"options"`
-	Table []row `json:"table"`
-	Runs  []run `json:"runs"`
+	Contenders []string `json:"contenders"` // in the order of the table
+	Table      []row    `json:"table"`
+	Notes      []string `json:"notes"` // what makes a figure doubtful
+	Runs       []run    `json:"runs"`
 }
 
+// A machine is as in the load generator's results.
 type machine struct {
-	OS     string `json:"os"`
-	Arch   string `json:"arch"`
-	Kernel string `json:"kernel,omitempty"`
-	CPU    string `json:"cpu,omitempty"`
-	Cores  int    `json:"cores"`
+	CPUs   int    `json:"cpus"`
+	Model  string `json:"model"`
+	Kernel string `json:"kernel"`
 	Go     string `json:"go"`
 }
 
@@ -43,7 +45,8 @@ type row struct {
 }
 
 func newComparison(ctx context.Context, o compareOptions, runs []run) comparison {
-	c := comparison{Date: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Commit: commit(ctx), Runs: runs}
+	c := comparison{Date: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Commit: commit(ctx), Contenders: o.only, Notes: notes(runs), Runs: runs}
+	c.Command = o.command()
 	c.Options.Conns, c.Options.Size, c.Options.Seconds = o.Conns, o.Size, o.Duration.Seconds()
 	c.Options.Rounds, c.Options.Load = o.Rounds, o.Load
 	c.Options.Scenario = map[string][]string{}
@@ -76,14 +79,14 @@ func commit(ctx context.Context) string {
 
 // thisMachine has the kernel and the processor where /proc tells them.
 func thisMachine() machine {
-	m := machine{OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version()}
+	m := machine{CPUs: runtime.NumCPU(), Model: runtime.GOARCH, Kernel: runtime.GOOS, Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.Kernel, _, _ = strings.Cut(strings.TrimSpace(string(release)), "-") // what follows names a distribution, or a host
+		m.Kernel, _, _ = strings.Cut("Linux "+strings.TrimSpace(string(release)), "-") // what follows names a distribution, or a host
 	}
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(info)) {
 		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
-			m.CPU = strings.TrimSpace(value)
+			m.Model = strings.TrimSpace(value)
 			break
 		}
 	}

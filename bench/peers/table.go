@@ -147,7 +147,7 @@ func (f figure) text(format string) string {
 }
 
 // writeTable has a row for each measure and a column for each contender, and below
-// it what makes a figure doubtful.
+// it the notes.
 func writeTable(w io.Writer, contenders []string, runs []run) error {
 	const firstColumn = "%-42s\t" // on the left; tabwriter puts all on the right
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -166,11 +166,22 @@ func writeTable(w io.Writer, contenders []string, runs []run) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	for _, note := range notes(runs) {
+		if _, err := fmt.Fprintln(w, note); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notes say what makes a figure doubtful.
+func notes(runs []run) []string {
+	all := []string{}
 	limited, late := map[string][]string{}, map[string][]string{} // by scenario
 	for _, r := range runs {
 		where := fmt.Sprintf("%s in round %d", r.Contender, r.Round)
 		if r.Error != "" {
-			fmt.Fprintf(w, "%s of %s: %s\n", r.Scenario, where, r.Error)
+			all = append(all, fmt.Sprintf("%s of %s: %s", r.Scenario, where, r.Error))
 		}
 		if r.Result != nil && r.Result.ClientLimited {
 			limited[r.Scenario] = append(limited[r.Scenario], where)
@@ -180,12 +191,12 @@ func writeTable(w io.Writer, contenders []string, runs []run) error {
 		}
 	}
 	for _, s := range slices.Sorted(maps.Keys(limited)) {
-		fmt.Fprintf(w, "%s: the load generator, not the server, was the limit of %s\n", s, strings.Join(limited[s], ", "))
+		all = append(all, fmt.Sprintf("%s: the load generator, not the server, was the limit of %s", s, strings.Join(limited[s], ", ")))
 	}
 	for _, s := range slices.Sorted(maps.Keys(late)) {
-		fmt.Fprintf(w, "%s: the machine had no time for the load generator, which pushed late, of %s\n", s, strings.Join(late[s], ", "))
+		all = append(all, fmt.Sprintf("%s: the machine had no time for the load generator, which pushed late, of %s", s, strings.Join(late[s], ", ")))
 	}
-	return nil
+	return all
 }
 
 // maxLate, in ms, is what the latencies can bear.

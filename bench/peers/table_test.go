@@ -125,10 +125,12 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	var c struct {
-		Date    time.Time
-		Machine struct{ Cores int }
-		Options struct{ Scenarios map[string][]string }
-		Table   []struct {
+		Date              time.Time
+		Machine           struct{ CPUs int }
+		Command, Commit   string
+		Contenders, Notes []string
+		Options           struct{ Scenarios map[string][]string }
+		Table             []struct {
 			Measure string
 			Figures map[string]map[string]*float64
 		}
@@ -144,7 +146,8 @@ func TestJSON(t *testing.T) {
 	if got, ok := memory.Figures["nbio"]["median"]; got != nil || !ok {
 		t.Errorf("%s of nbio: %v, want null", memory.Measure, got)
 	}
-	if len(c.Table) != len(measures) || len(c.Runs) != len(runs) || c.Machine.Cores < 1 ||
+	if len(c.Table) != len(measures) || len(c.Runs) != len(runs) || c.Machine.CPUs < 1 || c.Commit != commit(t.Context()) || len(c.Contenders) != 3 || len(c.Notes) != 12 ||
+		c.Command != "go run . -compare -only floor,gws,nbio -conns 5 -size 128 -duration 1s -rounds 1 -load 20" ||
 		time.Since(c.Date) > time.Hour || len(c.Options.Scenarios) != len(o.scenarios()) {
 		t.Errorf("%+v", c)
 	}
