@@ -5,6 +5,13 @@
 //	go run ./bench SCENARIO [flags]
 //	go run ./bench report -html out.html a.json b.json …
 //
+// The README's figures come from committed results. To measure them again, on a quiet
+// machine, and to write them into it, from the top of the repository:
+//
+//	go run ./bench numbers -json bench/results/2-core.json
+//	(cd bench/peers && go run . -compare -json ../results/peers.json)
+//	go run ./bench report -readme README.md
+//
 // See -h, and SCENARIO -h.
 package main
 
@@ -61,6 +68,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errHelp
 	case "report":
 		return runReport(args[1:], stdout)
+	case "numbers":
+		return runNumbers(ctx, numbers, args[1:], stdout, stderr)
 	}
 	s := findScenario(args[0])
 	if s == nil {
@@ -79,17 +88,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if cfg.quiet {
 		watch = nil
 	}
-	r, err := s.run(ctx, cfg, watch)
+	r, err := runScenario(ctx, cfg, args, stdout, watch)
 	if err != nil {
 		return err
 	}
-	r.Command = commandLine(args)
-	r.Commit, r.Date, r.Machine = commit(), time.Now().UTC().Truncate(time.Second), report.ThisMachine()
-	if f := r.Floor; f != nil {
-		f.Command, f.Commit, f.Date, f.Machine = r.Command, r.Commit, r.Date, r.Machine
-	}
-	fmt.Fprintf(stdout, "%s: %s\n", r.Scenario, r.Server)
-	r.Table(stdout)
 	if cfg.json != "" {
 		if err := report.WriteFile(cfg.json, r); err != nil {
 			return fmt.Errorf("-json: %w", err)
@@ -100,6 +102,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return fmt.Errorf("-html: %w", err)
 		}
 	}
+	return failed(r)
+}
+
+// runScenario is one run, and its table on stdout. Args are what it was called with.
+func runScenario(ctx context.Context, cfg *config, args []string, stdout, watch io.Writer) (*report.Result, error) {
+	r, err := cfg.scenario.run(ctx, cfg, watch)
+	if err != nil {
+		return nil, err
+	}
+	r.Command = commandLine(args)
+	r.Commit, r.Date, r.Machine = commit(), time.Now().UTC().Truncate(time.Second), report.ThisMachine()
+	if f := r.Floor; f != nil {
+		f.Command, f.Commit, f.Date, f.Machine = r.Command, r.Commit, r.Date, r.Machine
+	}
+	fmt.Fprintf(stdout, "%s: %s\n", r.Scenario, r.Server)
+	r.Table(stdout)
+	return r, nil
+}
+
+// failed is an error if anything went wrong that fails the run.
+func failed(r *report.Result) error {
 	if failures := r.Failures(); len(failures) > 0 {
 		text := "FAILED: " + strings.Join(failures, ", ")
 		if len(r.Errors) > 0 {
@@ -149,13 +172,15 @@ func commandLine(args []string) string {
 
 func help(w io.Writer) {
 	fmt.Fprint(w, "Loads a WebSocket server, checks every delivery, and measures what it took.\n\n"+
-		"Usage: go run ./bench SCENARIO [flags]\n       go run ./bench report -html out.html a.json b.json …\n\nScenarios:\n")
+		"Usage: go run ./bench SCENARIO [flags]\n       go run ./bench report -html out.html a.json b.json …\n"+
+		"       go run ./bench numbers -json file\n\nScenarios:\n")
 	for _, s := range scenarios {
 		fmt.Fprintf(w, "  %-8s %s\n", s.name, s.about)
 	}
 	fmt.Fprint(w, "\nWithout flags they test a Carillon that runs at 127.0.0.1:9991 (`go run ./cmd/server`); with -servers 1 they build\n"+
 		"and start one; with -url, -push-url and others any other server. The exit status is 1 if anything was lost, doubled,\n"+
-		"out of order, or came to the wrong client. `go run ./bench SCENARIO -h` lists the flags.\n")
+		"out of order, or came to the wrong client. `go run ./bench SCENARIO -h` lists the flags;\n"+
+		"report makes pages and tables of results, numbers does the runs that the README's figures come from.\n")
 }
 
 // commit is the one that the program, or the working tree around it, is at.

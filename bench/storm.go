@@ -64,7 +64,7 @@ func runStorm(ctx context.Context, cfg *config, watch io.Writer) (*report.Result
 	r.ConnectsPerSecond = float64(cfg.conns) * 1e9 / float64(back-dropped)
 	r.Extra = []report.Figure{
 		{Name: "all cut off after", Value: float64(dropped-m.start) / 1e3, Unit: "µs"},
-		{Name: "all back after", Value: float64(back-m.start) / 1e3, Unit: "µs"},
+		{Name: report.AllBack, Value: float64(back-m.start) / 1e3, Unit: "µs"},
 	}
 	if storm.Known {
 		r.ServerCPUPerConnect = ref(storm.CPU.Seconds() * 1e6 / float64(cfg.conns))

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 )
 
@@ -147,7 +148,7 @@ func Bytes(n float64) string {
 	case n >= 1<<20 || n <= -1<<20:
 		return fmt.Sprintf("%.1f MiB", n/(1<<20))
 	}
-	return fmt.Sprintf("%.0f bytes", n)
+	return Count(math.Round(n)) + " bytes"
 }
 
 // Count writes a number with commas, and a small one with a digit behind the point

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"carillon/bench/report"
+)
+
+// numbers are the runs that the README's figures come from.
+var numbers = []string{
+	"connect -servers 1",
+	"idle -servers 1",
+	"fanout -servers 1 -floor",
+	"fanout -servers 1 -floor -rate 0",
+	"unicast -servers 1",
+	"echo -servers 1",
+	"churn -servers 1",
+	"storm -servers 1",
+	"soak -servers 1",
+	"fanout -servers 6 -conns 100000 -rate 0.5 -duration 8s",
+}
+
+// runNumbers does all of them, one after the other, and writes one file.
+func runNumbers(ctx context.Context, lines, args []string, stdout, stderr io.Writer) error {
+	f := flag.NewFlagSet("numbers", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	file := f.String("json", "", "")
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(stdout, "numbers: the runs that the README's figures come from, some minutes in all\n\nUsage: go run ./bench numbers -json file\n\n"+
+			"  -json file\n      file to write all results to\n\nThe runs:\n  %s\n", strings.Join(lines, "\n  "))
+		return errHelp
+	case err != nil:
+		return err
+	case f.NArg() > 0:
+		return fmt.Errorf("unexpected argument %q; flags begin with -", f.Arg(0))
+	case *file == "":
+		return errors.New("-json: want the file to write")
+	}
+	if err := writable(*file); err != nil {
+		return fmt.Errorf("-json: %w", err)
+	}
+	var results []*report.Result
+	for _, line := range lines {
+		fmt.Fprintln(stdout, "go run ./bench", line)
+		args := strings.Fields(line)
+		s := findScenario(args[0])
+		cfg, err := parseFlags(s, args[1:], stdout)
+		if err != nil {
+			return fmt.Errorf("%s: %w", line, err)
+		}
+		r, err := runScenario(ctx, cfg, args, stdout, stderr)
+		if err == nil {
+			err = failed(r)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", line, err)
+		}
+		results = append(results, r)
+	}
+	return report.WriteFile(*file, results...)
+}
