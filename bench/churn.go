@@ -205,7 +205,7 @@ func (x *mixing) run(ctx context.Context, rate float64, d time.Duration) error {
 	start, free := stamp.Now(), int64(0) // when the last push was answered
 	for k := 0; ; k++ {
 		due := start + int64(float64(k)*1e9/rate)
-		if due >= start+int64(d) || !client.SleepUntil(ctx, due) {
+		if due >= start+int64(d) || !client.SleepUntil(ctx, due) || s.behind(due, start+int64(d), rate) {
 			return context.Cause(ctx)
 		}
 		x.m.late = max(x.m.late, stamp.Now()-max(due, free))

@@ -183,7 +183,7 @@ func (f *fanning) run(ctx context.Context, d time.Duration) error {
 		due := start
 		if s.cfg.rate > 0 {
 			due += int64(float64(k) * 1e9 / s.cfg.rate)
-			if due >= start+int64(d) || !client.SleepUntil(ctx, due) {
+			if due >= start+int64(d) || !client.SleepUntil(ctx, due) || s.behind(due, start+int64(d), s.cfg.rate) {
 				break
 			}
 		} else {

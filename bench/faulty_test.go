@@ -171,6 +171,17 @@ func TestStallDelaysAllThatIsDue(t *testing.T) {
 	}
 }
 
+// A server that cannot keep up ends the run early, which says how much it leaves out.
+func TestPushingEndsWhenFarBehind(t *testing.T) {
+	t.Parallel()
+	host := startFaulty(t, "stall", 1)
+	r, out, err := bench(t, "fanout", "-conns", "10", "-target", "group", "-rate", "50", "-duration", "1s", "-timeout", "500ms",
+		"-url", "ws://"+host+"/ws?group={group}", "-id-key", "id", "-push-url", "http://"+host+"/push/g0", "-push-body", "{data}", "-push-type", "text/plain")
+	if err != nil || r.Pushes == 50 || r.Pushes+r.Unsent != 50 || !strings.Contains(out, "could not keep up") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // A groupServer binds clients to groups, and is wrong about when.
 type groupServer struct {
 	fault string // bind late, unbind never, or empty

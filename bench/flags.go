@@ -140,7 +140,7 @@ func parseFlags(s *scenario, args []string, stdout io.Writer) (*config, error) {
 	f.add(integer{&c.procs, 0, 256}.init(0), "procs", fmt.Sprintf("`number` of processes that hold them; 0 for one per %d clients, and at least one per server", connsPerProcess))
 	f.add(integer{&c.sources, 0, 60_000}.init(defaultSources), "sources", "`number` of source addresses, from 127.0.0.2, so that ports do not run out; 0 to leave it to the system")
 	f.add(integer{&c.connecting, 1, 10_000}.init(128), "connecting", "`number` of connections that may be on their way at once")
-	f.add(span64{&c.timeout}.init(10*time.Second), "timeout", "`time` for one connection, and for what is still to come at the end")
+	f.add(span64{&c.timeout}.init(10*time.Second), "timeout", "`time` for one connection, for what is still to come at the end, and that a schedule may fall behind")
 
 	f.group("The report")
 	f.add(text{&c.json}.init(""), "json", "`file` to write the result to")

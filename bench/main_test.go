@@ -5,11 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,6 +158,40 @@ func TestStartsServers(t *testing.T) {
 	}
 }
 
+// One command makes a file of several runs, and of nothing if one of them fails.
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	for _, line := range numbers {
+		args := strings.Fields(line)
+		if s := findScenario(args[0]); s == nil {
+			t.Errorf("%s: no such scenario", line)
+		} else if c, err := parseFlags(s, args[1:], io.Discard); err != nil || c.servers == 0 {
+			t.Errorf("%s: %v, or against a server that is there by chance", line, err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "all.json")
+	lines := []string{"floor -conns 20 -duration 200ms -rate 10", "floor -conns 30 -duration 200ms -rate 10"}
+	bad := append(slices.Clone(lines), "connect -url ws://127.0.0.1:1/")
+	if err := runNumbers(t.Context(), bad, []string{"-json", file}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "no server at") {
+		t.Errorf("without a server: %v", err)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("a file of half of the runs")
+	}
+	if err := runNumbers(t.Context(), lines, []string{"-json", file}, io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := run(t.Context(), []string{"report", "-markdown", file}, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range lines {
+		if !strings.Contains(out.String(), "`go run ./bench "+line+"`") {
+			t.Errorf("no row of %s in\n%s", line, &out)
+		}
+	}
+}
+
 func TestBadCommandLines(t *testing.T) {
 	tests := []struct{ args, want string }{
 		{"", "want a scenario"},
@@ -184,6 +222,11 @@ func TestBadCommandLines(t *testing.T) {
 		{"floor -url ws://127.0.0.1:1/", "-url"},
 		{"churn -inflight 5 -conns 5", "-inflight 5: want less than"},
 		{"unicast -id-key=", "-id-key: want the key"},
+		{"numbers", "-json: want the file"},
+		{"numbers x", `unexpected argument "x"`},
+		{"numbers -json /does/not/exist", "-json: open /does/not/exist"},
+		{"report -readme x -markdown", "-readme: want nothing else"},
+		{"report -readme /does/not/exist", "-readme: open /does/not/exist"},
 		{"report a.json", "-html: want the file"},
 		{"report -html x", "want one or more results"},
 		{"report -html x /does/not/exist", "/does/not/exist"},
@@ -234,6 +277,43 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%s -h has no %q", s.name, want)
 			}
 		}
+	}
+}
+
+// Of a server that dies there are no figures from half of the run.
+func TestServerDies(t *testing.T) {
+	t.Parallel()
+	url, id := carillon(t)
+	pid, err := strconv.Atoi(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(2*time.Second, func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	r, out, err := bench(t, "idle", "-conns", "20", "-duration", "4s", "-url", url, "-pid", id)
+	if err == nil || !strings.Contains(err.Error(), "20 connections broken") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if r == nil || r.ServerCPUSeconds != nil || r.ServerRSS != nil || r.RSSPerConn != nil {
+		t.Errorf("figures of a dead server:\n%s", out)
+	}
+}
+
+// A process that listens at two addresses is counted once.
+func TestOneProcessAtTwoAddresses(t *testing.T) {
+	if _, err := os.Stat("/proc/net/tcp"); err != nil {
+		t.Skip("who listens is looked up in /proc")
+	}
+	c := &config{timeout: time.Minute}
+	for range 2 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		c.urls = append(c.urls, "ws://"+ln.Addr().String()+"/")
+	}
+	if pids, err := findServers(c); err != nil || !slices.Equal(pids, []int{os.Getpid()}) {
+		t.Errorf("%v, %v, want %d once", pids, err, os.Getpid())
 	}
 }
 

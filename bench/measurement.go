@@ -83,7 +83,7 @@ func (m *measurement) result() *report.Result {
 	r := &report.Result{
 		Scenario: cfg.scenario.name, Server: s.label, Conns: cfg.conns, Receivers: s.place.Receivers,
 		Servers: len(s.endpoints), ClientProcesses: len(s.fleet.workers), Size: cfg.size, Rate: cfg.rate, RateOf: cfg.scenario.rateOf,
-		Seconds: m.seconds, Pushes: m.pushes, Refused: m.refused, Deliveries: m.sum.Delivered,
+		Seconds: m.seconds, Pushes: m.pushes, Refused: m.refused, Unsent: s.unsent.Load(), Deliveries: m.sum.Delivered,
 		Latency: report.Summarize(s.fleet.latency), Connect: report.Summarize(s.fleet.connect),
 		Distribution: report.Distribute(s.fleet.latency), SenderLate: float64(m.late) / 1e6,
 		Lost: counts.Lost, Duplicated: counts.Duplicated, Reordered: counts.Reordered, Wrong: counts.Wrong,
@@ -151,6 +151,9 @@ func warn(r *report.Result, cores int) {
 	case r.SenderLate > 100:
 		r.ClientLimited = true
 		add("the sender was up to %.0f ms late by itself while there was CPU to spare", r.SenderLate)
+	}
+	if r.Unsent > 0 {
+		add("the server could not keep up: pushing ended early, and %d that were due and not sent are in no percentile", r.Unsent)
 	}
 	if r.Refused > 0 {
 		add("the server refused %d pushes because too much waited: the rate is over what it can do", r.Refused)

@@ -58,6 +58,7 @@ func TestWarnings(t *testing.T) {
 		{"a sender behind for no reason", report.Result{Seconds: 10, ClientCPUSeconds: 1, ServerCPUSeconds: server(1), SenderLate: 200}, true, "200 ms late"},
 		{"others", report.Result{Seconds: 10, ClientCPUSeconds: 1, ServerCPUSeconds: server(1), OtherCores: server(1.5)}, false, "other things, 1.5 cores"},
 		{"others take the rest", report.Result{Seconds: 10, ClientCPUSeconds: 9, ClientBusiest: 0.9, ServerCPUSeconds: server(9), OtherCores: server(2)}, false, "all 4 cores"},
+		{"given up", report.Result{Seconds: 10, Unsent: 7}, false, "7 that were due"},
 		{"refused", report.Result{Seconds: 10, Refused: 3}, false, "refused 3"},
 		{"server not known", report.Result{Seconds: 10, ClientCPUSeconds: 9, ClientBusiest: 0.9}, true, "bottleneck"},
 	}

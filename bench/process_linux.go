@@ -25,7 +25,7 @@ func processUsage(pid int, all bool) (u usage) {
 	}
 	// The name in parentheses may hold anything; the third field follows it.
 	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(f) < 22 {
+	if len(f) < 22 || f[0] == "Z" { // it has ended, and its parent does not know yet
 		return u
 	}
 	user, err1 := strconv.ParseInt(f[11], 10, 64)

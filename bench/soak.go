@@ -52,6 +52,7 @@ func runSoak(ctx context.Context, cfg *config, watch io.Writer) (*report.Result,
 	ch.cycles.Store(0)
 	ch.late.Store(0)
 	u.pushes.Store(0)
+	s.unsent.Store(0)
 	u.late.Store(0)
 	m.pushes, m.refused, m.late = 0, 0, 0
 	s.fleet.resetHistograms()

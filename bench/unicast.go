@@ -133,7 +133,7 @@ func (u *unicasting) run(ctx context.Context, rate float64, d time.Duration) err
 	} else {
 		for n := 0; ; n++ {
 			due := start + int64(float64(n)*1e9/rate)
-			if due >= end || !client.SleepUntil(ctx, due) {
+			if due >= end || !client.SleepUntil(ctx, due) || u.s.behind(due, end, rate) {
 				break
 			}
 			i := rng.IntN(len(u.ids))

@@ -48,9 +48,11 @@ type Result struct {
 	Seconds float64 `json:"seconds"`
 
 	// Pushes is how many messages were sent, Refused how many the server refused
-	// because too much waited.
+	// because too much waited, and Unsent how many were given up because the schedule
+	// had fallen behind by more than the timeout.
 	Pushes              int64   `json:"pushes"`
 	Refused             int64   `json:"refused"`
+	Unsent              int64   `json:"unsent"`
 	Deliveries          int64   `json:"deliveries"`
 	DeliveriesPerSecond float64 `json:"deliveries_per_second"`
 	// Latency is from when a message was due to be sent to when it arrived. Of the
