@@ -120,7 +120,7 @@ func (ch *churning) figures(r *report.Result) {
 	r.SenderLate = max(r.SenderLate, float64(ch.late.Load())/1e6)
 	r.Extra = append(r.Extra,
 		report.Figure{Name: "came and went", Value: float64(ch.cycles.Load()), Unit: "clients"},
-		report.Figure{Name: "", Value: float64(ch.cycles.Load()) / r.Seconds, Unit: "a second"},
+		report.Figure{Name: "  a second", Value: float64(ch.cycles.Load()) / r.Seconds},
 	)
 }
 
@@ -203,9 +203,10 @@ func (x *mixing) run(ctx context.Context, rate float64, d time.Duration) error {
 	}
 	defer ps.close()
 	start, free := stamp.Now(), int64(0) // when the last push was answered
+	q := schedule{s: s, start: start, end: start + int64(d), rate: rate}
 	for k := 0; ; k++ {
-		due := start + int64(float64(k)*1e9/rate)
-		if due >= start+int64(d) || !client.SleepUntil(ctx, due) || s.behind(due, start+int64(d), rate) {
+		due, ok := q.next(ctx)
+		if !ok {
 			return context.Cause(ctx)
 		}
 		x.m.late = max(x.m.late, stamp.Now()-max(due, free))
@@ -217,7 +218,7 @@ func (x *mixing) run(ctx context.Context, rate float64, d time.Duration) error {
 			t.kind, t.index = stamp.Group, int32(k/2%s.place.Groups)
 			st = &s.totals.groups[t.index]
 		}
-		ok, err := st.push(ctx, ps, s.everywhere(), t, uint32(t.index), due, s.cfg.size)
+		ok, err = st.push(ctx, ps, s.everywhere(), t, uint32(t.index), due, s.cfg.size)
 		free = stamp.Now()
 		switch {
 		case err != nil:

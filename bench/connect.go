@@ -36,13 +36,8 @@ func runConnect(ctx context.Context, cfg *config, watch io.Writer) (*report.Resu
 }
 
 func runIdle(ctx context.Context, cfg *config, watch io.Writer) (*report.Result, error) {
-	s, err := open(ctx, cfg, cfg.everyone())
+	s, connects, err := openConnected(ctx, cfg, cfg.everyone(), watch)
 	defer s.close()
-	if err != nil {
-		return nil, err
-	}
-	s.watch(watch)
-	connects, err := connectAll(ctx, s)
 	if err != nil {
 		return nil, err
 	}

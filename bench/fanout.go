@@ -13,13 +13,8 @@ import (
 
 func runFanout(ctx context.Context, cfg *config, watch io.Writer) (*report.Result, error) {
 	place := placement{Receivers: cfg.receivers, Groups: 1, OtherSystem: cfg.target == "system", Stable: cfg.conns}
-	s, err := open(ctx, cfg, place)
+	s, connects, err := openConnected(ctx, cfg, place, watch)
 	defer s.close()
-	if err != nil {
-		return nil, err
-	}
-	s.watch(watch)
-	connects, err := connectAll(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -179,21 +174,16 @@ func (f *fanning) run(ctx context.Context, d time.Duration) error {
 	arrived := func(pushes int64) bool {
 		return s.fleet.until(ctx, s.cfg.timeout, func(c client.Counts) bool { return c.Delivered-base >= pushes*receivers })
 	}
-	for k := int64(0); ; k++ {
-		due := start
-		if s.cfg.rate > 0 {
-			due += int64(float64(k) * 1e9 / s.cfg.rate)
-			if due >= start+int64(d) || !client.SleepUntil(ctx, due) || s.behind(due, start+int64(d), s.cfg.rate) {
-				break
-			}
-		} else {
-			if !arrived(f.m.pushes - began - int64(s.cfg.inflight) + 1) {
-				break
-			}
-			if due = stamp.Now(); due >= start+int64(d) {
-				break
-			}
+	q := schedule{s: s, start: start, end: start + int64(d), rate: s.cfg.rate}
+	next := func() (int64, bool) { return q.next(ctx) }
+	if q.rate == 0 {
+		next = func() (int64, bool) {
+			ok := arrived(f.m.pushes - began - int64(s.cfg.inflight) + 1)
+			now := stamp.Now()
+			return now, ok && now < q.end
 		}
+	}
+	for due, ok := next(); ok; due, ok = next() {
 		if err := f.push(ctx, due); err != nil {
 			return err
 		}

@@ -118,7 +118,7 @@ func parseFlags(s *scenario, args []string, stdout io.Writer) (*config, error) {
 		f.add(decimal{&c.rate}.init(s.rate), "rate", "`number` of "+s.rateOf+" a second, on a schedule that does not wait for the server; 0 for as fast as possible with a bounded number under way")
 	}
 	if s.pushRate > 0 {
-		f.add(decimal{&c.pushRate}.init(s.pushRate), "push-rate", "`number` of pushes to many a second meanwhile")
+		f.add(decimal{&c.pushRate}.init(s.pushRate), "push-rate", "`number` of pushes to many a second meanwhile; 0 for none")
 	}
 	if s.duration > 0 {
 		f.add(span64{&c.duration}.init(s.duration), "duration", "`time` that it takes, connecting not included")

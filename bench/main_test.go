@@ -100,6 +100,7 @@ func TestScenarios(t *testing.T) {
 		{"echo", "echo -conns 100 -duration 500ms -rate 1000 -procs 2", 500, 500},
 		{"echo as fast as possible", "echo -conns 50 -duration 500ms -rate 0", -1, -1},
 		{"churn", "churn -conns 100 -inflight 20 -duration 1s -rate 100 -push-rate 40", -1, 40},
+		{"churn without pushes", "churn -conns 60 -inflight 20 -duration 1s -push-rate 0", 0, 0},
 		{"storm", "storm -conns 100", 100, 1},
 		{"soak", "soak -conns 100 -inflight 20 -duration 1s -rate 60 -push-rate 20", -1, -1},
 	}
@@ -124,7 +125,7 @@ func TestScenarios(t *testing.T) {
 			if l := r.Latency; r.Deliveries > 0 && (l.Count != r.Deliveries || l.P50 < 1 || l.P50 > l.P99 || l.P99 > l.Max) {
 				t.Errorf("latency %+v of %d deliveries", l, r.Deliveries)
 			}
-			if r.Connect.Count == 0 || len(r.Distribution) == 0 && r.Scenario != "idle" {
+			if r.Connect.Count == 0 || len(r.Distribution) == 0 && (r.Deliveries > 0 || r.Scenario == "connect") {
 				t.Errorf("connect latency %+v, distribution %v", r.Connect, r.Distribution)
 			}
 			if tt.name == "fanout and floor" && (r.Floor == nil || r.Floor.Deliveries != 2000 || r.Floor.Size != int(r.MessageBytes) || !strings.Contains(out, "floor")) {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"carillon/bench/client"
 	"carillon/bench/report"
 )
@@ -36,18 +38,31 @@ const (
 // watch starts a monitor. w is nil if nobody watches.
 func (s *session) watch(w io.Writer) {
 	ctx, cancel := context.WithCancel(context.Background())
-	m := &monitor{s: s, w: w, cancel: cancel, done: make(chan struct{}), terminal: isTerminal(w)}
+	m := &monitor{s: s, w: w, cancel: cancel, done: make(chan struct{}), terminal: columns(w) > 0}
 	s.monitor = m
 	go m.run(ctx)
 }
 
-func isTerminal(w io.Writer) bool {
+// columns is how wide the terminal is; 0 if w is none.
+func columns(w io.Writer) int {
 	f, ok := w.(*os.File)
 	if !ok {
-		return false
+		return 0
 	}
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return int(size.Col)
+}
+
+// cut shortens a line to what a terminal of so many columns has room for: the next
+// one could not be written over a line that wraps.
+func cut(line string, columns int) string {
+	if r := []rune(line); columns > 0 && len(r) >= columns {
+		return string(r[:columns-1])
+	}
+	return line
 }
 
 // say names what is going on.
@@ -182,7 +197,7 @@ func (m *monitor) print(n int, phase string, s report.Sample, c client.Counts) {
 		fmt.Fprintf(&b, ", %d WRONG", bad)
 	}
 	if m.terminal {
-		fmt.Fprint(m.w, "\r\x1b[K", b.String())
+		fmt.Fprint(m.w, "\r\x1b[K", cut(b.String(), columns(m.w)))
 	} else {
 		fmt.Fprintln(m.w, b.String())
 	}

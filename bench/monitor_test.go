@@ -37,3 +37,14 @@ func TestSeriesIsBounded(t *testing.T) {
 		}
 	}
 }
+
+func TestLinesFitTheTerminal(t *testing.T) {
+	for _, tt := range []struct {
+		columns int
+		want    string
+	}{{0, "1 µs and more"}, {80, "1 µs and more"}, {14, "1 µs and more"}, {13, "1 µs and mor"}, {5, "1 µs"}, {1, ""}} {
+		if got := cut("1 µs and more", tt.columns); got != tt.want {
+			t.Errorf("%d columns: %q, want %q", tt.columns, got, tt.want)
+		}
+	}
+}

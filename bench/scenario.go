@@ -106,6 +106,17 @@ func (c *config) everyone() placement {
 	return placement{Receivers: c.conns, Groups: c.groups, Stable: c.conns}
 }
 
+// openConnected opens a session of which everyone is connected. connects sets the
+// figures of that in a result. There may be a session to close with an error.
+func openConnected(ctx context.Context, cfg *config, place placement, watch io.Writer) (s *session, connects func(*report.Result), err error) {
+	if s, err = open(ctx, cfg, place); err != nil {
+		return s, nil, err
+	}
+	s.watch(watch)
+	connects, err = connectAll(ctx, s)
+	return s, connects, err
+}
+
 // connectAll connects everyone, measured, and sets the figures of it.
 func connectAll(ctx context.Context, s *session) (func(*report.Result), error) {
 	s.monitor.say("connecting")

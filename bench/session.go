@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -38,16 +37,6 @@ type session struct {
 
 // server is the index of the server that a client is connected to.
 func (s *session) server(client int) int { return client % len(s.fleet.workers) % len(s.endpoints) }
-
-// behind reports whether the schedule has fallen behind by more than the timeout. Then
-// what is due until end is given up, and counted.
-func (s *session) behind(due, end int64, rate float64) bool {
-	if stamp.Now()-due <= int64(s.cfg.timeout) {
-		return false
-	}
-	s.unsent.Add(int64(math.Ceil(float64(end-due)*rate/1e9 - 1e-6)))
-	return true
-}
 
 // everywhere are the indices of all servers.
 func (s *session) everywhere() []int { return span(0, len(s.endpoints)) }

@@ -11,13 +11,9 @@ import (
 )
 
 func runStorm(ctx context.Context, cfg *config, watch io.Writer) (*report.Result, error) {
-	s, err := open(ctx, cfg, cfg.everyone())
+	s, _, err := openConnected(ctx, cfg, cfg.everyone(), watch)
 	defer s.close()
 	if err != nil {
-		return nil, err
-	}
-	s.watch(watch)
-	if _, err := connectAll(ctx, s); err != nil {
 		return nil, err
 	}
 	f, err := newFanning(s, "system")

@@ -15,13 +15,8 @@ import (
 )
 
 func runUnicast(ctx context.Context, cfg *config, watch io.Writer) (*report.Result, error) {
-	s, err := open(ctx, cfg, cfg.everyone())
+	s, connects, err := openConnected(ctx, cfg, cfg.everyone(), watch)
 	defer s.close()
-	if err != nil {
-		return nil, err
-	}
-	s.watch(watch)
-	connects, err := connectAll(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -131,11 +126,8 @@ func (u *unicasting) run(ctx context.Context, rate float64, d time.Duration) err
 			})
 		}
 	} else {
-		for n := 0; ; n++ {
-			due := start + int64(float64(n)*1e9/rate)
-			if due >= end || !client.SleepUntil(ctx, due) || u.s.behind(due, end, rate) {
-				break
-			}
+		q := schedule{s: u.s, start: start, end: end, rate: rate}
+		for due, ok := q.next(ctx); ok; due, ok = q.next(ctx) {
 			i := rng.IntN(len(u.ids))
 			select {
 			case queues[i%senders] <- job{i, due}:
