@@ -49,12 +49,13 @@ func (w *waker) woken() {
 	}
 }
 
-// openWakers makes each loop's waker. Descriptors decide about pollers, so it opens
-// pairs until each has got one: a few a poller, since free numbers follow each other.
+// openWakers makes each loop's waker. Descriptors decide about pollers: it opens
+// pairs until each poller has got one, and blocks the number of those that do not
+// fit, so that the next one's is another.
 func (e *Engine) openWakers() error {
 	n := len(e.loops)
 	for tries, found := 0, 0; found < n; tries++ {
-		if tries > 16*n+64 {
+		if tries > 16*n+1024 { // free numbers follow each other, or nearly
 			return errors.New("engine: descriptors do not reach every poller")
 		}
 		nc, fd, err := socketPair()
@@ -62,16 +63,15 @@ func (e *Engine) openWakers() error {
 			return fmt.Errorf("engine: socket pair: %w", err)
 		}
 		w := &waker{nc: nc, fd: fd}
-		l := e.loops[nc.Hash()%n]
-		if l.waker != nil {
-			defer w.close() // until then its number is taken
-			if odd, err := syscall.Open("/", syscall.O_RDONLY|syscall.O_CLOEXEC, 0); err == nil {
-				defer syscall.Close(odd) // a pair takes two numbers: move on by one more
-			}
+		if l := e.loops[nc.Hash()%n]; l.waker == nil {
+			l.waker = w
+			found++
 			continue
 		}
-		found++
-		l.waker = w
+		w.close()
+		if blocker, err := syscall.Open("/", syscall.O_RDONLY|syscall.O_CLOEXEC, 0); err == nil {
+			defer syscall.Close(blocker)
+		}
 	}
 	return nil
 }
