@@ -54,7 +54,9 @@ type Engine struct {
 	open  atomic.Int64  // those of them that are or were an open client's
 	clock atomic.Uint32 // the tick; see tickNow
 
-	room    atomic.Int64 // clients that there is memory for, until the next tick
+	room        atomic.Int64 // clients that there is memory for, until the next tick
+	collectFrom uint32       // tick of the next collection for want of room; watchMemory's
+
 	queued  atomic.Int64 // bytes that wait for clients; see backlog
 	backlog backlog
 

@@ -1,6 +1,9 @@
 package engine
 
-import "runtime/metrics"
+import (
+	"runtime"
+	"runtime/metrics"
+)
 
 // What a client is reckoned to need when it is admitted, in bytes; README.md has
 // the measurements. The kernel's part is counted for as long as the client is
@@ -15,15 +18,24 @@ const (
 // who are there.
 const admitBelow = 0.9
 
+// collectAfter is how many ticks pass at least between collections for want of room.
+const collectAfter = 10
+
 // memoryUsed is what the Go runtime has from the system, in bytes: heap, stacks
-// and its own structures, without what it gave back. It is what GOMEMLIMIT counts.
+// and its own structures, without what it gave back, which is what GOMEMLIMIT
+// counts, and without the free parts of the heap, which the next clients get.
 func memoryUsed() int64 {
-	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	s := []metrics.Sample{
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+	}
 	metrics.Read(s)
-	return int64(s[0].Value.Uint64() - s[1].Value.Uint64())
+	return int64(s[0].Value.Uint64() - s[1].Value.Uint64() - s[2].Value.Uint64())
 }
 
-// watchMemory reckons, once a tick, how many clients there is memory for.
+// watchMemory reckons, once a tick, how many clients there is memory for. If none, a
+// part of it may be garbage that nothing else has collected: who is refused does not
+// allocate.
 func (e *Engine) watchMemory() {
 	if e.opts.MemoryLimit == 0 {
 		return
@@ -34,6 +46,10 @@ func (e *Engine) watchMemory() {
 	}
 	left := int64(admitBelow*float64(e.opts.MemoryLimit)) - memoryUsed() - kernelPerClient*e.conns.Load()
 	e.room.Store(max(0, left/each))
+	if now := e.tickNow(); left < each && now >= e.collectFrom {
+		e.collectFrom = now + collectAfter
+		e.wg.Go(runtime.GC)
+	}
 }
 
 // hasRoom takes the memory for one client, if there is some.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -68,3 +69,20 @@ func TestMemoryLimit(t *testing.T) {
 	}
 	c.CloseNow()
 }
+
+// Garbage does not keep clients out for as long as nothing else has it collected.
+func TestMemoryLimitGarbage(t *testing.T) {
+	debug.FreeOSMemory()
+	limit := memoryUsed() + 100<<20
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(limit))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a process whose heap was larger once
+	e := newEngine(t, Options{MemoryLimit: limit})
+	for memoryUsed() < limit/100*95 {
+		garbage = append(garbage, make([]byte, 1<<20))
+	}
+	eventually(t, "there is no room", func() bool { return e.room.Load() == 0 })
+	garbage = nil
+	eventually(t, "there is room", func() bool { return e.room.Load() > 10_000 })
+}
+
+var garbage [][]byte
