@@ -38,6 +38,9 @@
 //	Client.mu ▶ registry's locks
 //	Client.mu ▶ nbio.Conn's lock ▶ loop.mu
 //	Client.mu ▶ backlog.mu
+//	Client.mu ▶ handshake.mu
+//	Client.mu ▶ addrLimits.mu
+//	tlsHandshake.mu ▶ Client.mu
 //	scheduler.mu ▶ loop.mu
 //
 // No lock is held while a callback runs. The wheel's lock is never held together

@@ -28,7 +28,7 @@ func (h *Handshake) Host() string { return h.req.Host }
 // Origin is the page that connects, if a browser does; else empty.
 func (h *Handshake) Origin() string { return h.req.Origin() }
 
-// RemoteAddr is the peer's address.
+// RemoteAddr is as Client.RemoteAddr.
 func (h *Handshake) RemoteAddr() net.Addr { return h.remote }
 
 // Query is the decoded query of the request, or an error that says what is wrong

@@ -57,8 +57,8 @@ type Options struct {
 	// NextProtos is set to HTTP/1.1. It is not changed. Default: no TLS.
 	TLS *tls.Config
 	// HandshakeTimeout bounds the time from accept to the end of the request head,
-	// that of TLS included.
-	// Default 10s, at least 1s; whole seconds, as all timeouts here.
+	// that of TLS included. Default 10s, at least 1s; whole seconds, as all timeouts
+	// here.
 	HandshakeTimeout time.Duration
 	// MaxHandshakeBytes bounds the request head. Default 8 KiB.
 	MaxHandshakeBytes int
@@ -83,8 +83,8 @@ type Options struct {
 	// or of what Echo sends, in bytes. Default 512.
 	CompressMin int
 	// MaxInboundMessages and MaxInboundBytes bound what one client may send in a
-	// second; over either it is closed with 1008. Bytes are the socket's. Default: no
-	// bound.
+	// second; over either it is closed with 1008. Bytes are the socket's, or those within
+	// TLS. Default: no bound.
 	MaxInboundMessages int
 	MaxInboundBytes    int
 	// MaxQueuedBytes bounds what waits for one client that does not read, behind the

@@ -83,6 +83,12 @@ func (c *Client) readProxyHeader(hs *handshake, b []byte) []byte {
 		c.proxiedFrom(hs, addr)
 	}
 	c.startTLS()
+	if hs.over != "" && c.tls != nil { // as in add
+		c.loop.e.refused.add(hs.over)
+		c.tls.end()
+		cut(c.nc)
+		return nil
+	}
 	return b[n:]
 }
 

@@ -208,6 +208,21 @@ func TestProxyHeaderBeforeTLS(t *testing.T) {
 			t.Errorf("the client is from %s", got)
 		}
 	}
+	// Over a limit, TLS does not begin.
+	e = newEngine(t, Options{TLS: server, TrustedProxies: onlyLoopback, MaxPerIP: 1})
+	rawConn(t, e, proxyHeader("192.0.2.1:1"))
+	eventually(t, "it counts", func() bool {
+		e.addrs.mu.Lock()
+		defer e.addrs.mu.Unlock()
+		return len(e.addrs.byIP) == 1
+	})
+	over := rawConn(t, e, proxyHeader("192.0.2.1:2")+clientHello(client))
+	if b, _ := io.ReadAll(over); len(b) > 0 {
+		t.Errorf("over the limit, TLS answered %q", b)
+	}
+	if n := e.Stats().Refused[labelPerIP]; n != 1 {
+		t.Errorf("%d refused, want 1", n)
+	}
 	// And nothing of it is lost when it goes to net/http.
 	e2 := newEngine(t, Options{ServeHTTP: true, TrustedProxies: onlyLoopback})
 	rawConn(t, e2, proxyHeader("192.0.2.1:4711")+"GET /x HTTP/1.1\r\n")
