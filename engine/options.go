@@ -83,8 +83,8 @@ type Options struct {
 	// or of what Echo sends, in bytes. Default 512.
 	CompressMin int
 	// MaxInboundMessages and MaxInboundBytes bound what one client may send in a
-	// second; over either it is closed with 1008. Bytes are the socket's, or those within
-	// TLS. Default: no bound.
+	// second; over either it is closed with 1008. Bytes are the socket's, those of TLS
+	// included. Default: no bound.
 	MaxInboundMessages int
 	MaxInboundBytes    int
 	// MaxQueuedBytes bounds what waits for one client that does not read, behind the

@@ -25,7 +25,13 @@ func onData(nc *nbio.Conn, b []byte) {
 	}
 	c.bytesIn.Add(uint64(len(b)))
 	c.loop.bytesIn.Add(uint64(len(b)))
-	if hs := c.hs.Load(); hs != nil && hs.proxied {
+	if hs := c.hs.Load(); hs == nil {
+		now := c.loop.e.tickNow()
+		c.lastSeen.Store(now)
+		if c.rate.bytes(now, len(b)) > c.loop.e.opts.MaxInboundBytes {
+			c.tooFast()
+		}
+	} else if hs.proxied {
 		if b = c.readProxyHeader(hs, b); len(b) == 0 {
 			return
 		}
@@ -41,11 +47,6 @@ func onData(nc *nbio.Conn, b []byte) {
 func (c *Client) received(b []byte) {
 	if hs := c.hs.Load(); hs != nil && c.handshakeData(hs, b) {
 		return
-	}
-	now := c.loop.e.tickNow()
-	c.lastSeen.Store(now)
-	if c.rate.bytes(now, len(b)) > c.loop.e.opts.MaxInboundBytes {
-		c.tooFast()
 	}
 	c.read(b)
 }

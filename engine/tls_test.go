@@ -92,7 +92,7 @@ func TestTLS(t *testing.T) {
 				}
 			}
 			for n := range 50 {
-				if r := push(t, e, ToSystem("1"), fmt.Sprint(n)); r.Written != len(peers) {
+				if r := push(t, e, ToSystem("1"), fmt.Sprint(n)); r.Written+r.Queued != len(peers) {
 					t.Fatalf("%+v", r)
 				}
 			}
@@ -315,6 +315,27 @@ func TestTLSQueueDrains(t *testing.T) {
 	if got := p.closed(); got.Code != 3500 {
 		t.Errorf("%+v", got)
 	}
+}
+
+// The inbound rate is that of the socket: records around next to nothing count.
+func TestTLSInboundRate(t *testing.T) {
+	server, client := testTLS(t)
+	e := newEngine(t, Options{TLS: server, MaxInboundBytes: 20_000})
+	conn, err := tls.Dial("tcp", e.Addr().String(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, upgrade, "system_id=1")
+	if _, err := readUntil(conn, "}"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2000 { // 14,000 bytes in 58,000
+		if _, err := io.WriteString(conn, "\x82\x81\x00\x00\x00\x00x"); err != nil {
+			break
+		}
+	}
+	eventually(t, "it is closed", func() bool { return e.Stats().Closed[CloseRate] == 1 })
 }
 
 // Handshakes, pushes and shutdown race.

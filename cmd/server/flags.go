@@ -62,6 +62,9 @@ func (v networks) Set(s string) error {
 			}
 			p = netip.PrefixFrom(ip, ip.BitLen())
 		}
+		if p.Addr().Is4In6() && p.Bits() >= 96 { // addresses are compared as IPv4
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
 		*v.p = append(*v.p, p.Masked())
 	}
 	return nil

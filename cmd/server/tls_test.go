@@ -136,7 +136,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 // The limits per address, as an operator sets them, for what a proxy forwards.
 func TestTrustedProxies(t *testing.T) {
-	s := start(t, "-trusted-proxies", "127.0.0.1, 10.0.0.0/8", "-max-per-ip", "2", "-handshakes-per-ip", "100")
+	s := start(t, "-trusted-proxies", "::ffff:127.0.0.0/104, 10.0.0.0/8", "-max-per-ip", "2", "-handshakes-per-ip", "100")
 	for n, want := range []int{101, 101, 429} {
 		c, resp, err := websocket.Dial(testContext(t), "ws://"+s.addr+"/ws?system_id=1", &websocket.DialOptions{
 			HTTPHeader: http.Header{"X-Forwarded-For": {fmt.Sprintf("10.9.9.%d, 192.0.2.1, 10.1.1.1", n)}},
