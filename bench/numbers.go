@@ -11,7 +11,8 @@ import (
 	"carillon/bench/report"
 )
 
-// numbers are the runs that the README's figures come from.
+// numbers are the runs that the README's figures come from: of scenarios, and of Go
+// benchmarks.
 var numbers = []string{
 	"connect -servers 1",
 	"idle -servers 1",
@@ -23,6 +24,13 @@ var numbers = []string{
 	"storm -servers 1",
 	"soak -servers 1",
 	"fanout -servers 6 -conns 100000 -rate 0.5 -duration 8s",
+	"go test -run NONE -bench Footprint -benchtime 1x ./engine",
+	"go test -run NONE -bench Fanout -benchtime 500000x ./engine",
+	"go test -run NONE -bench StuckPeers -benchtime 1x ./engine",
+	"go test -run NONE -bench Lookup ./registry",
+	"go test -run NONE -bench Replace ./registry",
+	"go test -run NONE -bench Walk ./registry",
+	"go test -run NONE -bench GroupOfThree -benchtime 1x ./registry",
 }
 
 // runNumbers does all of them, one after the other, and writes one file.
@@ -47,21 +55,29 @@ func runNumbers(ctx context.Context, lines, args []string, stdout, stderr io.Wri
 	}
 	var results []*report.Result
 	for _, line := range lines {
-		fmt.Fprintln(stdout, "go run ./bench", line)
-		args := strings.Fields(line)
-		s := findScenario(args[0])
-		cfg, err := parseFlags(s, args[1:], stdout)
-		if err != nil {
-			return fmt.Errorf("%s: %w", line, err)
-		}
-		r, err := runScenario(ctx, cfg, args, stdout, stderr)
-		if err == nil {
-			err = failed(r)
-		}
+		r, err := runNumber(ctx, line, stdout, stderr)
 		if err != nil {
 			return fmt.Errorf("%s: %w", line, err)
 		}
 		results = append(results, r)
 	}
 	return report.WriteFile(*file, results...)
+}
+
+func runNumber(ctx context.Context, line string, stdout, stderr io.Writer) (*report.Result, error) {
+	args := strings.Fields(line)
+	if args[0] == "go" {
+		fmt.Fprintln(stdout, line)
+		return goBenchmark(ctx, line, stdout)
+	}
+	fmt.Fprintln(stdout, "go run ./bench", line)
+	cfg, err := parseFlags(findScenario(args[0]), args[1:], stdout)
+	if err != nil {
+		return nil, err
+	}
+	r, err := runScenario(ctx, cfg, args, stdout, stderr)
+	if err != nil {
+		return nil, err
+	}
+	return r, failed(r)
 }

@@ -2,7 +2,9 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -13,7 +15,12 @@ func Markdown(results []*Result) string {
 	var b strings.Builder
 	b.WriteString(madeAt(results) + ". Latencies are from when a message was due to be sent to when its client had it; no message was lost, " +
 		"doubled or out of order unless the row says so.\n\n| what | figure | command |\n|---|---|---|\n")
+	var benchmarks []*Result
 	for _, r := range results {
+		if r.Scenario == GoBenchmark {
+			benchmarks = append(benchmarks, r)
+			continue
+		}
 		what, figures := r.summary()
 		if bad := r.Failures(); len(bad) > 0 {
 			figures = append(figures, "FAILED: "+strings.Join(bad, ", "))
@@ -29,7 +36,40 @@ func Markdown(results []*Result) string {
 	if len(warnings) > 0 {
 		b.WriteString("\n" + strings.Join(warnings, "\n") + "\n")
 	}
+	if len(benchmarks) > 0 {
+		b.WriteString("\n| Go benchmark | figures | command |\n|---|---|---|\n")
+	}
+	for _, r := range benchmarks {
+		command := "`" + r.Command + "`"
+		for i := 0; i < len(r.Extra); {
+			name, figures := r.Extra[i].Name, []string(nil)
+			for ; i < len(r.Extra) && r.Extra[i].Name == name; i++ {
+				f := r.Extra[i]
+				if f.Unit == "ns/op" && f.Value >= 1e9 { // the time of the benchmark itself
+					continue
+				}
+				figures = append(figures, significant(f.Value)+" "+f.Unit)
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(name), cell(strings.Join(figures, "; ")), command)
+			command = ""
+		}
+	}
 	return b.String()
+}
+
+// GoBenchmark is the scenario of results that Go benchmarks printed. Their figures are
+// Extra, named for the benchmark.
+const GoBenchmark = "go benchmark"
+
+// significant is a figure with at least three digits.
+func significant(v float64) string {
+	switch {
+	case v >= 1000:
+		return Count(v)
+	case v == math.Trunc(v):
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
 // cell keeps a text inside its cell.

@@ -51,6 +51,13 @@ func TestMarkdown(t *testing.T) {
 			t.Errorf("%d rows with the head, want 2:\n%s", rows, got)
 		}
 	}
+	benchmark := &Result{Scenario: GoBenchmark, Command: "go test -bench A", Extra: []Figure{
+		{"A/plain", 4e9, "ns/op"}, {"A/plain", 1004, "RSS-B/conn"}, {"A/plain", 664.72, "heap-B/conn"}, {"A/tls", 11, "goroutines"}, {"A/tls", 0.0123, "ratio"},
+	}}
+	if got, want := Markdown([]*Result{of("idle", 0), benchmark}), "| Go benchmark | figures | command |\n|---|---|---|\n"+
+		"| A/plain | 1,004 RSS-B/conn; 665 heap-B/conn | `go test -bench A` |\n| A/tls | 11 goroutines; 0.0123 ratio |  |\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("no %s in\n%s", want, got)
+	}
 	other := of("idle", 0)
 	other.Commit = "def"
 	if got := Markdown([]*Result{ratio, other, ratio}); !strings.Contains(got, "at commit abc and def, on") {
