@@ -74,7 +74,7 @@ func (e *Engine) refuseNext() {
 	}
 	if conn, err := e.ln.Accept(); err == nil {
 		e.refused.add(labelDescriptors)
-		refuseUnread(conn)
+		e.refuseUnread(conn)
 	}
 }
 
@@ -103,7 +103,7 @@ func (e *Engine) add(conn net.Conn) {
 	if err != nil {
 		e.leaveAddr(conn.RemoteAddr(), flags)
 		e.refused.add(labelDescriptors)
-		refuseUnread(conn)
+		e.refuseUnread(conn)
 		return
 	}
 	// nbio puts a connection on the poller of its descriptor's number; a test
@@ -130,13 +130,17 @@ func (e *Engine) add(conn net.Conn) {
 
 // refuseUnread answers a connection for which there was one descriptor but not the
 // two that taking it needs. It does not wait for the request: what of it has come
-// is read, so that the close does not reset the connection over it.
-func refuseUnread(conn net.Conn) {
+// is read, so that the close does not reset the connection over it. With TLS there is
+// no answer short of a handshake.
+func (e *Engine) refuseUnread(conn net.Conn) {
 	defer conn.Close()
+	if e.tls != nil {
+		return
+	}
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Millisecond))
 	_, _ = conn.Read(make([]byte, 4<<10))
 	_, _ = conn.Write(ws.AppendHTTPError(nil, errOverloaded.Status, "application/json; charset=utf-8",
-		string(errOverloaded.appendJSON(nil, Chinese)), retryAfter))
+		string(errOverloaded.appendJSON(nil, e.opts.Lang)), retryAfter))
 }
 
 // refusing is how many sockets over MaxConnections may be open for as long as it
