@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -314,6 +315,46 @@ func TestTLSQueueDrains(t *testing.T) {
 	}
 	if got := p.closed(); got.Code != 3500 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Clients that reset or half-close, with data queued for them and without: each ends
+// once, and what waited for it is given back.
+func TestTLSResets(t *testing.T) {
+	server, client := testTLS(t)
+	var ends atomic.Int64
+	e := newEngine(t, Options{TLS: server, MaxQueuedBytes: 1 << 20, OnClose: func(*Client, CloseReason) { ends.Add(1) }})
+	const rounds = 20
+	for n := range rounds {
+		conn, err := tls.Dial("tcp", e.Addr().String(), client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, upgrade, "system_id=1")
+		if _, err := readUntil(conn, "}"); err != nil {
+			t.Fatal(err)
+		}
+		if n%2 == 0 {
+			data := `"` + strings.Repeat("x", 100_000) + `"`
+			for queued := 0; queued < 2; {
+				queued += push(t, e, ToSystem("1"), data).Queued
+			}
+		}
+		if n%4 < 2 {
+			conn.NetConn().(*net.TCPConn).SetLinger(0)
+			conn.NetConn().Close()
+		} else {
+			conn.CloseWrite()
+			conn.NetConn().(*net.TCPConn).CloseWrite()
+			go func() {
+				io.Copy(io.Discard, conn)
+				conn.Close()
+			}()
+		}
+		eventually(t, "it is gone", func() bool { return e.conns.Load() == 0 })
+	}
+	if s := e.Stats(); ends.Load() != rounds || s.Closed[CloseReset] != rounds || s.QueuedBytes != 0 {
+		t.Errorf("%d ends, closed %v, %d bytes wait", ends.Load(), s.Closed, s.QueuedBytes)
 	}
 }
 
