@@ -81,8 +81,8 @@ func (e *Engine) refuseNext() {
 // add gives a new connection to its loop.
 func (e *Engine) add(conn net.Conn) {
 	if e.overLimit(refusing) {
-		_ = conn.Close()
 		e.refused.add(labelMaxConnections)
+		_ = conn.Close()
 		return
 	}
 	hs := &handshake{proxied: e.trusts(conn.RemoteAddr())}
@@ -94,8 +94,8 @@ func (e *Engine) add(conn net.Conn) {
 		// An answer within TLS would cost what the limit is to save.
 		if flood || hs.over != "" && e.tls != nil {
 			e.leaveAddr(conn.RemoteAddr(), flags)
-			_ = conn.Close()
 			e.refused.add(hs.over)
+			_ = conn.Close()
 			return
 		}
 	}

@@ -12,6 +12,7 @@ import (
 // Loopback has no limits.
 type addrLimits struct {
 	maxOpen, maxRate int
+	loopback         bool // for tests: has limits, too
 
 	mu   sync.Mutex // guards the following fields
 	byIP map[netip.Addr]*addrCount
@@ -41,9 +42,9 @@ func newAddrLimits(o Options) *addrLimits {
 }
 
 // limitedAs is the address that a counts as. ok is false if it has no limits.
-func limitedAs(a net.Addr) (ip netip.Addr, ok bool) {
+func (l *addrLimits) limitedAs(a net.Addr) (ip netip.Addr, ok bool) {
 	ip = ipOf(a)
-	if !ip.IsValid() || ip.IsLoopback() {
+	if !ip.IsValid() || ip.IsLoopback() && !l.loopback {
 		return ip, false
 	}
 	if ip.Is6() {
@@ -125,7 +126,7 @@ func (e *Engine) enterAddr(a net.Addr) (over string, flood bool, flags clientFla
 	if e.addrs == nil {
 		return "", false, 0
 	}
-	ip, limited := limitedAs(a)
+	ip, limited := e.addrs.limitedAs(a)
 	if !limited {
 		return "", false, 0
 	}
@@ -140,7 +141,7 @@ func (e *Engine) enterAddr(a net.Addr) (over string, flood bool, flags clientFla
 
 func (e *Engine) leaveAddr(a net.Addr, flags clientFlags) {
 	if flags&(flagCounted|flagCountedRefused) != 0 {
-		ip, _ := limitedAs(a)
+		ip, _ := e.addrs.limitedAs(a)
 		e.addrs.leave(ip, flags&flagCountedRefused != 0, e.tickNow())
 	}
 }

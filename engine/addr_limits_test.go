@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -123,8 +124,54 @@ func TestAddrLimitsForget(t *testing.T) {
 	}
 }
 
-// A direct connection counts from the moment that it is accepted.
+// A direct connection counts from the moment that it is accepted, and who floods is
+// closed without an answer; with TLS, so is everyone over the limit.
 func TestLimitsOfDirectConnections(t *testing.T) {
+	server, _ := testTLS(t)
+	for _, config := range []*tls.Config{nil, server} {
+		e, err := New(Options{Addr: "127.0.0.1:0", MaxPerIP: 1, TLS: config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.addrs.loopback = true
+		if err := e.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { shutdown(t, e) })
+		first := rawConn(t, e, "")
+		eventually(t, "it is there", func() bool { return e.conns.Load() == 1 })
+		refused := uint64(1)
+		over := rawConn(t, e, fmt.Sprintf(upgrade, "system_id=1"))
+		if config == nil {
+			if resp, err := http.ReadResponse(bufio.NewReader(over), nil); err != nil || resp.StatusCode != 429 {
+				t.Errorf("%v, %v, want 429", resp, err)
+			}
+			over.Close()
+			eventually(t, "that is gone", func() bool { return e.conns.Load() == 1 })
+			for range refusingPerIP { // they wait for their requests
+				rawConn(t, e, "")
+			}
+			eventually(t, "all are there", func() bool { return e.conns.Load() == 1+refusingPerIP })
+			over = rawConn(t, e, "")
+			refused++
+		}
+		if n, err := over.Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Errorf("with TLS %v: an answer, %v", config != nil, err)
+		}
+		if n := e.Stats().Refused[labelPerIP]; n != refused {
+			t.Errorf("with TLS %v: %d refused, want %d", config != nil, n, refused)
+		}
+		first.Close()
+		eventually(t, "there is a place", func() bool {
+			over, _, flags := e.enterAddr(first.LocalAddr())
+			e.leaveAddr(first.LocalAddr(), flags)
+			return over == ""
+		})
+	}
+}
+
+func TestLimitedAs(t *testing.T) {
+	l := newAddrLimits(Options{})
 	for _, a := range []struct {
 		addr    string
 		want    string
@@ -134,12 +181,12 @@ func TestLimitsOfDirectConnections(t *testing.T) {
 		{"[2001:db8:1:2:3:4:5:6]:1", "2001:db8:1:2::", true}, {"[fe80::1%lo]:1", "fe80::", true},
 		{"127.3.4.5:1", "127.3.4.5", false}, {"[::1]:1", "::1", false},
 	} {
-		ip, limited := limitedAs(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(a.addr)))
+		ip, limited := l.limitedAs(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(a.addr)))
 		if ip.String() != a.want || limited != a.limited {
 			t.Errorf("%s counts as %v, limited %v; want %s, %v", a.addr, ip, limited, a.want, a.limited)
 		}
 	}
-	if _, limited := limitedAs(&net.UnixAddr{}); limited {
+	if _, limited := l.limitedAs(&net.UnixAddr{}); limited {
 		t.Error("a UNIX socket has an address")
 	}
 }
