@@ -165,7 +165,7 @@ func (e *Engine) untrack(c *Client) {
 	c.flags |= flagUntracked
 	c.mu.Unlock()
 	if flags&flagUntracked == 0 {
-		e.conns.Add(-1)
 		e.leaveAddr(c.RemoteAddr(), flags)
+		e.conns.Add(-1)
 	}
 }
