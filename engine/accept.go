@@ -7,8 +7,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-
-	"carillon/engine/ws"
 )
 
 // listen opens the listener. Go's keep-alive probes are off: the heartbeat finds
@@ -86,7 +84,6 @@ func (e *Engine) add(conn net.Conn) {
 		return
 	}
 	hs := &handshake{proxied: e.trusts(conn.RemoteAddr())}
-	hs.forwarded = hs.proxied
 	var flags clientFlags
 	if !hs.proxied {
 		var flood bool
@@ -139,8 +136,7 @@ func (e *Engine) refuseUnread(conn net.Conn) {
 	}
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Millisecond))
 	_, _ = conn.Read(make([]byte, 4<<10))
-	_, _ = conn.Write(ws.AppendHTTPError(nil, errOverloaded.Status, "application/json; charset=utf-8",
-		string(errOverloaded.appendJSON(nil, e.opts.Lang)), retryAfter))
+	_, _ = conn.Write(errOverloaded.appendAnswer(nil, e.opts.Lang))
 }
 
 // refusing is how many sockets over MaxConnections may be open for as long as it

@@ -32,7 +32,7 @@ func (c *Client) handOver(b []byte, parseErr error) {
 	fd, err := takeOut(c.nc)
 	if err != nil {
 		e.http.open.Add(-1)
-		e.refused.add("descriptors")
+		e.refused.add(labelDescriptors)
 		return
 	}
 	if c.tls != nil {

@@ -16,11 +16,10 @@ import (
 // handshake is what a connection owns until it is open.
 type handshake struct {
 	// The poller's.
-	head      []byte // of the request, if it comes in parts
-	ours      bool   // the request line asks for Options.Path
-	proxied   bool   // a header of the PROXY protocol may come first
-	forwarded bool   // X-Forwarded-For is to be believed
-	over      string // the label of the limit per address that it is over, if any
+	head    []byte // of the request, if it comes in parts
+	ours    bool   // the request line asks for Options.Path
+	proxied bool   // a header of the PROXY protocol may come first
+	over    string // the label of the limit per address that it is over, if any
 
 	mu     sync.Mutex // guards the following fields
 	phase  phase
@@ -105,7 +104,7 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		c.refuse(err, "")
 		return
 	}
-	if hs.forwarded && e.trusts(c.RemoteAddr()) && !c.readForwardedFor(hs, req.Values("X-Forwarded-For")) {
+	if e.trusts(c.RemoteAddr()) && !c.readForwardedFor(hs, req.Values("X-Forwarded-For")) {
 		c.refuse(&RefuseError{Status: 400, Code: CodeConnectFailed, Field: "X-Forwarded-For", Detail: "IP addresses"}, "forwarded")
 		return
 	}
@@ -159,7 +158,6 @@ func (e *Engine) asksForUs(b []byte) bool {
 var (
 	errOverloaded = &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "try again in a moment"}
 	errTooMany    = &RefuseError{Status: 429, Code: CodeConnectFailed, Detail: "too many connections from this address"}
-	retryAfter    = ws.HeaderField{Name: "Retry-After", Value: "1"}
 )
 
 // originAllowed is a browser's protection from other people's pages. On loopback
@@ -325,9 +323,6 @@ func (c *Client) refuse(err error, label string) {
 		if answer.Code == 0 {
 			answer.Code = CodeUnauthorized
 		}
-		if answer.Status == 503 || answer.Status == 429 {
-			header = append(header, retryAfter)
-		}
 	case errors.As(err, &proto):
 		answer = RefuseError{Status: proto.Status, Code: CodeConnectFailed, Detail: proto.Message}
 		header, label = proto.Header, proto.Reason
@@ -351,12 +346,19 @@ func (c *Client) refuse(err error, label string) {
 	hs.phase, hs.parked = phaseRefused, nil
 	hs.mu.Unlock()
 	hs.head = nil
-	c.writeBytesLocked(ws.AppendHTTPError(nil, answer.Status, "application/json; charset=utf-8",
-		string(answer.appendJSON(nil, e.opts.Lang)), header...))
+	c.writeBytesLocked(answer.appendAnswer(nil, e.opts.Lang, header...))
 	if c.out == nil {
 		c.finishWritingLocked()
 	}
 	c.loop.wheel.Schedule(c, e.tickNow()+e.closeTicks)
+}
+
+// appendAnswer appends the HTTP answer, with the API's error object as its body.
+func (e *RefuseError) appendAnswer(b []byte, l Lang, header ...ws.HeaderField) []byte {
+	if e.Status == 503 || e.Status == 429 {
+		header = append(header, ws.HeaderField{Name: "Retry-After", Value: "1"})
+	}
+	return ws.AppendHTTPError(b, e.Status, "application/json; charset=utf-8", string(e.appendJSON(nil, l)), header...)
 }
 
 // appendJSON appends the API's error object.
