@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -9,8 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,29 +17,20 @@ import (
 	"github.com/coder/websocket"
 )
 
-// A swarm is many clients in a process of their own: client and server together
-// would need more descriptors than one process may have.
-type swarm struct {
-	t     testing.TB
-	stdin io.Closer
-	out   *bufio.Reader
-	cmd   *exec.Cmd
-}
+func init() { roles["swarm"] = runSwarm }
 
-const (
-	swarmEnv   = "CARILLON_TEST_SWARM" // "listen", "idle", "idle-compress", "idle-tls" or "discard"
-	swarmAddr  = "CARILLON_TEST_ADDR"
-	swarmCount = "CARILLON_TEST_COUNT"
-)
+// A swarm is many clients in a child.
+type swarm struct{ *child }
+
+type swarmSpec struct {
+	Mode    string // "listen", "idle", "idle-compress", "idle-tls" or "discard"
+	Addr    string
+	Clients int
+}
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(roleEnv); name != "" {
 		playRole(name)
-		return
-	}
-	if mode := os.Getenv(swarmEnv); mode != "" {
-		n, _ := strconv.Atoi(os.Getenv(swarmCount))
-		runSwarm(mode, os.Getenv(swarmAddr), n)
 		return
 	}
 	os.Exit(m.Run())
@@ -51,37 +39,14 @@ func TestMain(m *testing.M) {
 // startSwarm returns when n clients of system "swarm" are connected. Those of mode
 // "listen" use the independent library and keep account of what they get; those of
 // mode "idle" are bare sockets, and those of mode "discard" bare sockets that read.
-func startSwarm(t testing.TB, e *Engine, mode string, n int) *swarm {
+func startSwarm(t testing.TB, e *Engine, mode string, n int) swarm {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), swarmEnv+"="+mode, swarmAddr+"="+e.Addr().String(), fmt.Sprintf("%s=%d", swarmCount, n))
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	s := &swarm{t, stdin, bufio.NewReader(stdout), cmd}
-	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
-	if line := s.line(); line != "connected" {
-		t.Fatalf("swarm: %s", line)
+	s := swarm{startChild(t, "swarm", swarmSpec{mode, e.Addr().String(), n})}
+	var connected int
+	if s.hear(&connected); connected != n {
+		t.Fatalf("%d of %d clients are connected", connected, n)
 	}
 	return s
-}
-
-func (s *swarm) line() string {
-	s.t.Helper()
-	line, err := s.out.ReadString('\n')
-	if err != nil {
-		s.t.Fatalf("swarm: %v", err)
-	}
-	return strings.TrimSpace(line)
 }
 
 // swarmReport is what the listening clients got in all.
@@ -92,22 +57,24 @@ type swarmReport struct {
 }
 
 // finish closes the clients, who have waited for messages {"n":0} to {"n":count-1}.
-func (s *swarm) finish() (r swarmReport) {
+func (s swarm) finish() (r swarmReport) {
 	s.t.Helper()
-	s.stdin.Close()
-	if err := json.Unmarshal([]byte(s.line()), &r); err != nil {
-		s.t.Fatal(err)
-	}
+	s.in.Close()
+	s.hear(&r)
 	return r
 }
 
-func runSwarm(mode, addr string, n int) {
+func runSwarm(b []byte, p *parent) error {
+	var spec swarmSpec
+	if err := json.Unmarshal(b, &spec); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	var connected, exact atomic.Int64
 	var connecting, done sync.WaitGroup
 	var mu sync.Mutex
-	report := swarmReport{Clients: n}
+	report := swarmReport{Clients: spec.Clients}
 	complain := func(format string, v ...any) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -117,11 +84,11 @@ func runSwarm(mode, addr string, n int) {
 	}
 	end := make(chan struct{})
 	limit := make(chan struct{}, 64) // handshakes at once
-	for range n {
+	for range spec.Clients {
 		limit <- struct{}{}
 		connecting.Add(1)
 		client := swarmIdle
-		switch mode {
+		switch spec.Mode {
 		case "listen":
 			client = swarmListen
 		case "discard":
@@ -134,7 +101,7 @@ func runSwarm(mode, addr string, n int) {
 		done.Go(func() {
 			once := sync.OnceFunc(func() { <-limit; connecting.Done() })
 			defer once()
-			err := client(ctx, addr, end, func() { connected.Add(1); once() })
+			err := client(ctx, spec.Addr, end, func() { connected.Add(1); once() })
 			if err != nil {
 				complain("%v", err)
 				return
@@ -143,17 +110,19 @@ func runSwarm(mode, addr string, n int) {
 		})
 	}
 	connecting.Wait()
-	if c := connected.Load(); c != int64(n) {
-		fmt.Printf("only %d of %d connected: %v\n", c, n, report.Complaint)
-		return
+	if c := connected.Load(); c != int64(spec.Clients) {
+		return fmt.Errorf("only %d of %d connected: %v", c, spec.Clients, report.Complaint)
 	}
-	fmt.Println("connected")
-	io.Copy(io.Discard, os.Stdin)
+	if err := p.say(spec.Clients); err != nil {
+		return err
+	}
+	if err := p.hear(new(any)); err != io.EOF {
+		return fmt.Errorf("a swarm takes no orders: %v", err)
+	}
 	close(end)
 	done.Wait()
 	report.Exact = int(exact.Load())
-	b, _ := json.Marshal(report)
-	fmt.Println(string(b))
+	return p.say(report)
 }
 
 // swarmListen expects messages whose data counts from {"n":0} up to {"last":n}.

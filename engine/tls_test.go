@@ -65,6 +65,21 @@ func dialTLS(t testing.TB, e *Engine, client *tls.Config, query string) *peer {
 	return p
 }
 
+// openTLS opens a client by hand, and reads its welcome.
+func openTLS(t testing.TB, e *Engine, client *tls.Config) *tls.Conn {
+	t.Helper()
+	conn, err := tls.Dial("tcp", e.Addr().String(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	fmt.Fprintf(conn, upgrade, "system_id=1")
+	if _, err := readUntil(conn, "}"); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
 // Both versions of TLS, messages of every size in both directions, pushes to many,
 // and a clean end from either side.
 func TestTLS(t *testing.T) {
@@ -279,15 +294,7 @@ func TestTLSRefusals(t *testing.T) {
 		}
 	}
 	// Garbage in the place of a record, when the client is open.
-	conn, err := tls.Dial("tcp", e.Addr().String(), client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprintf(conn, upgrade, "system_id=1")
-	if _, err := readUntil(conn, "}"); err != nil {
-		t.Fatal(err)
-	}
+	conn := openTLS(t, e, client)
 	conn.NetConn().Write([]byte("\x17\x03\x03\x00\x05hello"))
 	eventually(t, "it is gone", func() bool { return e.conns.Load() == 0 })
 	if n := e.Stats().Closed[CloseReset]; n != 1 {
@@ -326,14 +333,7 @@ func TestTLSResets(t *testing.T) {
 	e := newEngine(t, Options{TLS: server, MaxQueuedBytes: 1 << 20, OnClose: func(*Client, CloseReason) { ends.Add(1) }})
 	const rounds = 20
 	for n := range rounds {
-		conn, err := tls.Dial("tcp", e.Addr().String(), client)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(conn, upgrade, "system_id=1")
-		if _, err := readUntil(conn, "}"); err != nil {
-			t.Fatal(err)
-		}
+		conn := openTLS(t, e, client)
 		if n%2 == 0 {
 			data := `"` + strings.Repeat("x", 100_000) + `"`
 			for queued := 0; queued < 2; {
@@ -362,15 +362,7 @@ func TestTLSResets(t *testing.T) {
 func TestTLSInboundRate(t *testing.T) {
 	server, client := testTLS(t)
 	e := newEngine(t, Options{TLS: server, MaxInboundBytes: 20_000})
-	conn, err := tls.Dial("tcp", e.Addr().String(), client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprintf(conn, upgrade, "system_id=1")
-	if _, err := readUntil(conn, "}"); err != nil {
-		t.Fatal(err)
-	}
+	conn := openTLS(t, e, client)
 	for range 2000 { // 14,000 bytes in 58,000
 		if _, err := io.WriteString(conn, "\x82\x81\x00\x00\x00\x00x"); err != nil {
 			break
