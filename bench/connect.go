@@ -16,15 +16,8 @@ func runConnect(ctx context.Context, cfg *config, watch io.Writer) (*report.Resu
 		return nil, err
 	}
 	s.watch(watch)
-	s.monitor.say("connecting")
-	m := s.measurement()
-	if err := m.begin(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.connect(ctx, 0, cfg.conns, cfg.rate); err != nil {
-		return nil, err
-	}
-	if err := m.end(ctx, false); err != nil {
+	m, err := connectAll(ctx, s, cfg.rate)
+	if err != nil {
 		return nil, err
 	}
 	r := m.result()

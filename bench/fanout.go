@@ -19,12 +19,12 @@ func runFanout(ctx context.Context, cfg *config, watch io.Writer) (*report.Resul
 		return nil, err
 	}
 	var floor *session
-	var floorConnects func(*report.Result)
+	var floorConnects *measurement
 	if cfg.floor {
 		if floor, err = openFloor(cfg); err == nil {
 			defer floor.close()
 			floor.watch(nil)
-			floorConnects, err = connectAll(ctx, floor)
+			floorConnects, err = connectAll(ctx, floor, 0)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("-floor: %w", err)
@@ -33,26 +33,18 @@ func runFanout(ctx context.Context, cfg *config, watch io.Writer) (*report.Resul
 	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}
+	if floor == nil {
+		return fanAlone(ctx, s, cfg.target, connects)
+	}
 	f, err := newFanning(s, cfg.target)
 	if err != nil {
 		return nil, err
 	}
 	defer f.pusher.close()
-	if floor == nil {
-		if err := f.run(ctx, cfg.duration); err != nil {
-			return nil, err
-		}
-		r, err := f.finish(ctx)
-		if err == nil {
-			connects(r)
-			s.memory(r, cfg.conns)
-		}
-		return r, err
-	}
 	r, err := inTurns(ctx, f, floor, cfg.duration)
 	if err == nil {
 		connects(r)
-		floorConnects(r.Floor)
+		floorConnects.connects(r.Floor)
 	}
 	return r, err
 }
@@ -96,22 +88,27 @@ func runFloor(ctx context.Context, cfg *config, watch io.Writer) (*report.Result
 		return nil, err
 	}
 	s.watch(watch)
-	connects, err := connectAll(ctx, s)
+	m, err := connectAll(ctx, s, 0)
 	if err != nil {
 		return nil, err
 	}
-	f, err := newFanning(s, "all")
+	return fanAlone(ctx, s, "all", m.connects)
+}
+
+// fanAlone pushes for the time that the command line says, without taking turns.
+func fanAlone(ctx context.Context, s *session, target string, connects func(*report.Result)) (*report.Result, error) {
+	f, err := newFanning(s, target)
 	if err != nil {
 		return nil, err
 	}
 	defer f.pusher.close()
-	if err := f.run(ctx, cfg.duration); err != nil {
+	if err := f.run(ctx, s.cfg.duration); err != nil {
 		return nil, err
 	}
 	r, err := f.finish(ctx)
 	if err == nil {
 		connects(r)
-		s.memory(r, cfg.conns)
+		s.memory(r, s.cfg.conns)
 	}
 	return r, err
 }

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"carillon/bench/report"
 )
@@ -23,11 +22,11 @@ func goBenchmark(ctx context.Context, line string, stdout io.Writer) (*report.Re
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", err, lastLine(string(out)))
 	}
-	r := &report.Result{Scenario: report.GoBenchmark, Server: "carillon", Command: line, Extra: benchmarkFigures(string(out))}
+	r := &report.Result{Scenario: report.GoBenchmark, Server: "carillon", Extra: benchmarkFigures(string(out))}
 	if len(r.Extra) == 0 {
 		return nil, errors.New("no benchmark ran")
 	}
-	r.Commit, r.Date, r.Machine = commit(), time.Now().UTC().Truncate(time.Second), report.ThisMachine()
+	sign(r, line)
 	return r, nil
 }
 

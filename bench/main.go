@@ -111,14 +111,18 @@ func runScenario(ctx context.Context, cfg *config, args []string, stdout, watch 
 	if err != nil {
 		return nil, err
 	}
-	r.Command = commandLine(args)
-	r.Commit, r.Date, r.Machine = commit(), time.Now().UTC().Truncate(time.Second), report.ThisMachine()
+	sign(r, commandLine(args))
 	if f := r.Floor; f != nil {
 		f.Command, f.Commit, f.Date, f.Machine = r.Command, r.Commit, r.Date, r.Machine
 	}
 	fmt.Fprintf(stdout, "%s: %s\n", r.Scenario, r.Server)
 	r.Table(stdout)
 	return r, nil
+}
+
+// sign says how, of what, when and where a result was measured.
+func sign(r *report.Result, command string) {
+	r.Command, r.Commit, r.Date, r.Machine = command, commit(), time.Now().UTC().Truncate(time.Second), report.ThisMachine()
 }
 
 // failed is an error if anything went wrong that fails the run.

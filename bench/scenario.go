@@ -113,24 +113,21 @@ func openConnected(ctx context.Context, cfg *config, place placement, watch io.W
 		return s, nil, err
 	}
 	s.watch(watch)
-	connects, err = connectAll(ctx, s)
-	return s, connects, err
+	m, err := connectAll(ctx, s, 0)
+	return s, m.connects, err
 }
 
-// connectAll connects everyone, measured, and sets the figures of it.
-func connectAll(ctx context.Context, s *session) (func(*report.Result), error) {
+// connectAll connects everyone, rate a second or as fast as possible, and measures it.
+func connectAll(ctx context.Context, s *session, rate float64) (*measurement, error) {
 	s.monitor.say("connecting")
 	m := s.measurement()
 	if err := m.begin(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.connect(ctx, 0, s.cfg.conns, 0); err != nil {
+	if err := s.connect(ctx, 0, s.cfg.conns, rate); err != nil {
 		return nil, err
 	}
-	if err := m.end(ctx, false); err != nil {
-		return nil, err
-	}
-	return m.connects, nil
+	return m, m.end(ctx, false)
 }
 
 // connects sets the figures of connections that were made.
