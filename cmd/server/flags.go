@@ -130,10 +130,10 @@ func (v number) Set(s string) error {
 type count struct{ number }
 
 func (v count) Set(s string) error {
-	if n, err := strconv.ParseUint(s, 10, 31); err != nil || n == 0 {
+	if err := v.number.Set(s); err != nil || *v.p == 0 {
 		return errors.New("want a whole number of at least 1")
 	}
-	return v.number.Set(s)
+	return nil
 }
 
 type span struct {
