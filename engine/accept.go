@@ -4,24 +4,105 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
 )
 
+// A listener takes connections many at a time, without Go's own record of each, its
+// entry in Go's poller, and the duplicate that would be nbio's.
+type listener struct {
+	file *os.File
+	raw  syscall.RawConn
+	addr net.Addr
+	// reserve is a descriptor to refuse with when there is no other, -1 if that is
+	// gone, too. It belongs to accept.
+	reserve int
+}
+
 // listen opens the listener. Go's keep-alive probes are off: the heartbeat finds
 // the silent ones, and probing 60,000 idle sockets every 15 s costs 9 % of a core.
+// What a connection inherits from the listener is TCP_NODELAY, which Go would set.
 func (e *Engine) listen() error {
-	lc := net.ListenConfig{KeepAlive: -1}
+	lc := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) (err error) {
+		failed := c.Control(func(fd uintptr) {
+			err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+		})
+		return errors.Join(failed, err)
+	}}
 	ln, err := lc.Listen(context.Background(), "tcp", e.opts.Addr)
 	if err != nil {
 		return err
 	}
-	e.ln = ln
-	if a, ok := ln.Addr().(*net.TCPAddr); ok {
-		e.loopback = a.IP.IsLoopback()
+	defer ln.Close() // the file stays
+	addr := ln.Addr().(*net.TCPAddr)
+	file, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		return err
 	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		_ = file.Close()
+		return err
+	}
+	e.ln = &listener{file, raw, addr, -1}
+	e.loopback = addr.IP.IsLoopback()
 	return nil
+}
+
+// acceptBatch is how many connections are taken before it is looked whether the
+// listener was closed.
+const acceptBatch = 256
+
+// accept waits for a connection, and gives it and all that have come to take. It
+// returns the error that ended that, nil to be called again.
+func (l *listener) accept(take func(fd int, from syscall.Sockaddr, last bool)) error {
+	var failed error
+	err := l.raw.Read(func(listener uintptr) bool {
+		for n := range acceptBatch {
+			fd, from, last, err := l.next(int(listener))
+			switch err {
+			case nil:
+				take(fd, from, last)
+				l.refill()
+			case syscall.EAGAIN:
+				return n > 0 // or wait
+			case syscall.EINTR, syscall.ECONNABORTED:
+			default:
+				failed = err
+				return true
+			}
+		}
+		return true
+	})
+	return errors.Join(err, failed)
+}
+
+// next takes a connection. last says that it took the reserve for that: it is to be
+// answered and closed. Linux says that there is no descriptor before it looks whether
+// there is a connection, so nothing may be concluded from the one about the other.
+func (l *listener) next(listener int) (fd int, from syscall.Sockaddr, last bool, err error) {
+	fd, from, err = acceptNow(listener)
+	if err != syscall.EMFILE && err != syscall.ENFILE || l.reserve < 0 {
+		return fd, from, false, err
+	}
+	_ = syscall.Close(l.reserve)
+	l.reserve = -1
+	fd, from, err = acceptNow(listener)
+	if err != nil {
+		l.refill()
+	}
+	return fd, from, true, err
+}
+
+// refill takes a reserve if there is none.
+func (l *listener) refill() {
+	if l.reserve < 0 {
+		if fd, err := syscall.Open(os.DevNull, syscall.O_RDONLY|syscall.O_CLOEXEC, 0); err == nil {
+			l.reserve = fd
+		}
+	}
 }
 
 // accept runs until the listener is closed. When descriptors run out it refuses
@@ -30,94 +111,95 @@ func (e *Engine) listen() error {
 func (e *Engine) accept() {
 	const longest = time.Second
 	wait, warned := time.Duration(0), time.Time{}
-	reserve, _ := os.Open(os.DevNull)
-	defer func() { _ = reserve.Close() }() // of nil it fails, and does nothing
-	for {
-		conn, err := e.ln.Accept()
-		if err == nil {
-			wait = 0
-			e.add(conn)
-			continue
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
+	warn := func(err error) {
 		if time.Since(warned) >= longest {
 			warned = time.Now()
 			e.log.Warn().Err(err).Msg("cannot accept connections")
 		}
-		if errors.Is(err, syscall.EMFILE) && reserve != nil {
-			_ = reserve.Close()
-			reserve = nil
-			e.refuseNext()
-		} else {
-			wait = min(max(2*wait, 5*time.Millisecond), longest)
-			select {
-			case <-time.After(wait):
-			case <-e.ctx.Done():
-				return
-			}
+	}
+	take := func(fd int, from syscall.Sockaddr, last bool) {
+		wait = 0
+		if last {
+			warn(syscall.EMFILE)
+			e.refuseUnread(fd)
+			return
 		}
-		if reserve == nil {
-			reserve, _ = os.Open(os.DevNull)
+		e.add(fd, addrPortOf(from))
+	}
+	e.ln.refill()
+	defer func() { _ = syscall.Close(e.ln.reserve) }() // of -1 it fails, and does nothing
+	for {
+		err := e.ln.accept(take)
+		if err == nil {
+			continue
 		}
+		if errors.Is(err, os.ErrClosed) {
+			return
+		}
+		warn(err)
+		wait = min(max(2*wait, 5*time.Millisecond), longest)
+		select {
+		case <-time.After(wait):
+		case <-e.ctx.Done():
+			return
+		}
+		e.ln.refill()
 	}
 }
 
-// refuseNext answers a connection that there is no descriptor to keep for.
-func (e *Engine) refuseNext() {
-	if l, ok := e.ln.(*net.TCPListener); ok { // it may be gone again
-		_ = l.SetDeadline(time.Now().Add(10 * time.Millisecond))
-		defer l.SetDeadline(time.Time{})
+// refuseUnread answers a connection that there is no descriptor to keep for. It does
+// not wait for the request: what of it comes within a moment is read, so that the close
+// does not reset the connection over it. With TLS there is no answer short of a
+// handshake.
+func (e *Engine) refuseUnread(fd int) {
+	defer syscall.Close(fd)
+	e.refused.add(labelDescriptors)
+	if e.tls != nil {
+		return
 	}
-	if conn, err := e.ln.Accept(); err == nil {
-		e.refused.add(labelDescriptors)
-		e.refuseUnread(conn)
-	}
+	moment := syscall.NsecToTimeval(int64(10 * time.Millisecond))
+	_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &moment)
+	_ = syscall.SetNonblock(fd, false)
+	_, _ = syscall.Read(fd, make([]byte, 4<<10))
+	_, _ = syscall.Write(fd, errOverloaded.appendAnswer(nil, e.opts.Lang))
 }
 
 // add gives a new connection to its loop.
-func (e *Engine) add(conn net.Conn) {
+func (e *Engine) add(fd int, from netip.AddrPort) {
 	if e.overLimit(refusing) {
 		e.refused.add(labelMaxConnections)
-		_ = conn.Close()
+		_ = syscall.Close(fd)
 		return
 	}
-	hs := &handshake{proxied: e.trusts(conn.RemoteAddr())}
+	hs := &handshake{proxied: e.trusts(from.Addr())}
 	var flags clientFlags
 	if !hs.proxied {
 		var flood bool
-		hs.over, flood, flags = e.enterAddr(conn.RemoteAddr())
+		hs.over, flood, flags = e.enterAddr(from.Addr())
 		// An answer within TLS would cost what the limit is to save.
 		if flood || hs.over != "" && e.tls != nil {
-			e.leaveAddr(conn.RemoteAddr(), flags)
+			e.leaveAddr(from.Addr(), flags)
 			e.refused.add(hs.over)
-			_ = conn.Close()
+			_ = syscall.Close(fd)
 			return
 		}
 	}
-	nc, err := toNBIO(conn)
-	if err != nil {
-		e.leaveAddr(conn.RemoteAddr(), flags)
-		e.refused.add(labelDescriptors)
-		e.refuseUnread(conn)
-		return
-	}
 	// nbio puts a connection on the poller of its descriptor's number; a test
 	// holds it to that.
-	l := e.loops[nc.Hash()%len(e.loops)]
-	c := &Client{loop: l, nc: nc, flags: flags}
+	l := e.loops[fd%len(e.loops)]
+	c := &Client{loop: l, nc: newConn(fd), flags: flags}
+	c.setRemote(from)
 	c.hs.Store(hs)
 	if !hs.proxied {
 		c.startTLS()
 	}
 	// The lock is what makes the session visible to the poller.
-	nc.Lock()
-	nc.SetSession(c)
-	nc.Unlock()
+	c.nc.Lock()
+	c.nc.SetSession(c)
+	c.nc.Unlock()
 	e.conns.Add(1)
 	l.wheel.Schedule(c, e.tickNow()+ticks(e.opts.HandshakeTimeout)+1)
-	if _, err := e.nb.AddConn(nc); err != nil {
+	if err := e.sockets.watch(c); err != nil {
 		e.refused.add(labelDescriptors)
 		e.log.Warn().Err(err).Msg("cannot watch a new connection")
 		l.wheel.Retire(c)
@@ -125,18 +207,16 @@ func (e *Engine) add(conn net.Conn) {
 	}
 }
 
-// refuseUnread answers a connection for which there was one descriptor but not the
-// two that taking it needs. It does not wait for the request: what of it has come
-// is read, so that the close does not reset the connection over it. With TLS there is
-// no answer short of a handshake.
-func (e *Engine) refuseUnread(conn net.Conn) {
-	defer conn.Close()
-	if e.tls != nil {
-		return
+// addrPortOf is a peer's address as accept(2) has it. IPv4 is the same whether it
+// came over an IPv6 socket or not.
+func addrPortOf(a syscall.Sockaddr) netip.AddrPort {
+	switch a := a.(type) {
+	case *syscall.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *syscall.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
 	}
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Millisecond))
-	_, _ = conn.Read(make([]byte, 4<<10))
-	_, _ = conn.Write(errOverloaded.appendAnswer(nil, e.opts.Lang))
+	return netip.AddrPort{} // it was closed before it was accepted, on some systems
 }
 
 // refusing is how many sockets over MaxConnections may be open for as long as it
@@ -161,7 +241,7 @@ func (e *Engine) untrack(c *Client) {
 	c.flags |= flagUntracked
 	c.mu.Unlock()
 	if flags&flagUntracked == 0 {
-		e.leaveAddr(c.RemoteAddr(), flags)
+		e.leaveAddr(c.remote().Addr(), flags)
 		e.conns.Add(-1)
 	}
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"net"
 	"net/netip"
 	"sync"
 )
@@ -41,9 +40,8 @@ func newAddrLimits(o Options) *addrLimits {
 	return &addrLimits{maxOpen: o.MaxPerIP, maxRate: o.HandshakesPerIP, byIP: map[netip.Addr]*addrCount{}}
 }
 
-// limitedAs is the address that a counts as. ok is false if it has no limits.
-func (l *addrLimits) limitedAs(a net.Addr) (ip netip.Addr, ok bool) {
-	ip = ipOf(a)
+// limitedAs is the address that ip counts as. ok is false if it has no limits.
+func (l *addrLimits) limitedAs(ip netip.Addr) (as netip.Addr, ok bool) {
 	if !ip.IsValid() || ip.IsLoopback() && !l.loopback {
 		return ip, false
 	}
@@ -120,13 +118,13 @@ func (l *addrLimits) turnLocked(now uint32) {
 	l.left = nil
 }
 
-// enterAddr counts a connection of a. flags is for the client, so that leaveAddr
+// enterAddr counts a connection of ip. flags is for the client, so that leaveAddr
 // knows; the rest is as for addrLimits.enter.
-func (e *Engine) enterAddr(a net.Addr) (over string, flood bool, flags clientFlags) {
+func (e *Engine) enterAddr(ip netip.Addr) (over string, flood bool, flags clientFlags) {
 	if e.addrs == nil {
 		return "", false, 0
 	}
-	ip, limited := e.addrs.limitedAs(a)
+	ip, limited := e.addrs.limitedAs(ip)
 	if !limited {
 		return "", false, 0
 	}
@@ -139,9 +137,9 @@ func (e *Engine) enterAddr(a net.Addr) (over string, flood bool, flags clientFla
 	return "", false, flagCounted
 }
 
-func (e *Engine) leaveAddr(a net.Addr, flags clientFlags) {
+func (e *Engine) leaveAddr(ip netip.Addr, flags clientFlags) {
 	if flags&(flagCounted|flagCountedRefused) != 0 {
-		ip, _ := e.addrs.limitedAs(a)
+		ip, _ := e.addrs.limitedAs(ip)
 		e.addrs.leave(ip, flags&flagCountedRefused != 0, e.tickNow())
 	}
 }
@@ -154,11 +152,11 @@ func (c *Client) proxiedFrom(hs *handshake, a netip.AddrPort) {
 	if c.flags&flagUntracked != 0 {
 		return // it ended during its TLS handshake: nobody would count it out
 	}
-	c.remote = net.TCPAddrFromAddrPort(a)
-	if e.trusts(c.remote) {
+	c.setRemote(a)
+	if e.trusts(a.Addr()) {
 		return // it is another proxy
 	}
 	var flags clientFlags
-	hs.over, _, flags = e.enterAddr(c.remote) // a proxy's flood gets its answers
+	hs.over, _, flags = e.enterAddr(a.Addr()) // a proxy's flood gets its answers
 	c.flags |= flags
 }

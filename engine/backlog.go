@@ -77,7 +77,7 @@ func (e *Engine) shed() {
 		e.queued.Add(-c.unsent.Swap(0))
 		c.dropQueueLocked()
 		c.mu.Unlock()
-		cut(c.nc)
+		c.cut()
 		if ended {
 			c.forget()
 		}

@@ -127,7 +127,7 @@ func TestShed(t *testing.T) {
 		t.Errorf("client %v went, too", <-ends)
 	}
 	for _, c := range small {
-		cut(c.nc)
+		c.cut()
 	}
 	eventually(t, "all memory is given back", func() bool { return e.Stats().QueuedBytes == 0 && e.backlog.largest() == nil })
 }
@@ -158,7 +158,7 @@ func TestShedAfterOneMessage(t *testing.T) {
 		t.Errorf("OnClose was given %v, want memory for %d", reasons, clients-left)
 	}
 	for c := range e.Clients(Query{}) {
-		cut(c.nc)
+		c.cut()
 	}
 	settled(t, e, 0)
 }

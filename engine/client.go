@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,8 @@ type Client struct {
 	user   unique.Handle[string] // zero without a user
 	raw    bool                  // speaks SubprotocolRaw
 	window uint8                 // of the client's inflater, as in ws.NegotiateDeflate; 0: no compression
-	remote *net.TCPAddr          // what a trusted proxy says, or nil
+	port   uint16                // of the peer, or of what a trusted proxy says that its peer is
+	ip     [16]byte              // its address; netip.Addr would be half as much again, and a pointer
 	tls    *tlsStream            // nil without TLS
 
 	timer    wheel.Links[Client] // the loop's wheel's
@@ -47,11 +49,11 @@ type Client struct {
 	// more says that something is to be done when unsent falls to 0.
 	more atomic.Bool
 
-	mu     sync.Mutex // guards the following fields
-	out    *outQueue  // what waits behind unsent; nil while the client keeps up
+	mu     sync.Mutex // guards the following fields, in an order that leaves no hole
 	state  clientState
 	reason CloseReason
 	flags  clientFlags
+	out    *outQueue // what waits behind unsent; nil while the client keeps up
 }
 
 type clientState uint8
@@ -105,13 +107,17 @@ func (c *Client) Subprotocol() string {
 }
 
 // RemoteAddr is the client's address: the peer's, or what a trusted proxy said
-// that its own peer's is.
+// that its own peer's is. It is a *net.TCPAddr, and the zone of a link-local address
+// is not kept.
 func (c *Client) RemoteAddr() net.Addr {
-	if c.remote != nil {
-		return c.remote
-	}
-	return c.nc.RemoteAddr()
+	return net.TCPAddrFromAddrPort(c.remote())
 }
+
+func (c *Client) remote() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(c.ip).Unmap(), c.port)
+}
+
+func (c *Client) setRemote(a netip.AddrPort) { c.ip, c.port = a.Addr().As16(), a.Port() }
 
 // ConnectedAt is when the client got its id, to the millisecond.
 func (c *Client) ConnectedAt() time.Time { return c.ID().time() }

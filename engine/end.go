@@ -106,7 +106,7 @@ func (c *Client) finishWritingLocked() {
 			}
 		}
 		c.flags |= flagShutWrite
-		shutdownWrite(c.nc)
+		c.shutdownWrite()
 	}
 }
 

@@ -21,14 +21,15 @@ type Engine struct {
 	opts Options // with defaults
 	log  zerolog.Logger
 
-	reg    *registry.Registry[*Client]
-	ids    idSource
-	nb     *nbio.Engine
-	loops  []*loop
-	fanout *scheduler
-	http   *httpListener
-	auth   chan authJob
-	addrs  *addrLimits // nil without any
+	reg     *registry.Registry[*Client]
+	ids     idSource
+	nb      *nbio.Engine
+	sockets sockets
+	loops   []*loop
+	fanout  *scheduler
+	http    *httpListener
+	auth    chan authJob
+	addrs   *addrLimits // nil without any
 
 	tls        *tls.Config // nil without TLS
 	tlsRunning atomic.Int32
@@ -39,7 +40,7 @@ type Engine struct {
 	pingTicks, pongTicks, closeTicks uint32
 
 	// Set by Start.
-	ln       net.Listener
+	ln       *listener
 	loopback bool
 	started  time.Time
 
@@ -103,7 +104,11 @@ func New(o Options) (*Engine, error) {
 		e.tlsWaiting = make(chan *tlsStream, maxTLSWaiting)
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
+	if err := checkConn(); err != nil {
+		return nil, err
+	}
 	e.nb = newNBIO(o, e.log)
+	e.sockets = kernelSockets{e.nb}
 	return e, nil
 }
 
@@ -117,11 +122,11 @@ func (e *Engine) Start() error {
 		return fmt.Errorf("engine: %w", err)
 	}
 	if err := e.startLoops(); err != nil {
-		_ = e.ln.Close()
+		_ = e.ln.file.Close()
 		e.closeWakers()
 		return err
 	}
-	e.http.addr = e.ln.Addr()
+	e.http.addr = e.ln.addr
 	e.started = time.Now()
 	e.watchMemory()
 	e.phase.Store(phaseRunning)
@@ -191,7 +196,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	if !e.phase.CompareAndSwap(phaseRunning, phaseStopping) {
 		return ErrShutdown
 	}
-	_ = e.ln.Close()
+	_ = e.ln.file.Close()
 	e.fanout.close()
 	err := e.drain(ctx)
 	e.cancel()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,7 @@ import (
 // newEngine starts an engine on a free port and shuts it down after the test.
 func newEngine(t testing.TB, o Options) *Engine {
 	t.Helper()
-	o.Addr = "127.0.0.1:0"
+	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
 	e, err := New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 
 	"carillon/engine/ws"
@@ -12,7 +13,7 @@ import (
 // be kept.
 type Handshake struct {
 	req    ws.Request
-	remote net.Addr
+	remote netip.AddrPort
 }
 
 // Header is the value of the first header line of that name, in any case; empty
@@ -29,7 +30,7 @@ func (h *Handshake) Host() string { return h.req.Host }
 func (h *Handshake) Origin() string { return h.req.Origin() }
 
 // RemoteAddr is as Client.RemoteAddr.
-func (h *Handshake) RemoteAddr() net.Addr { return h.remote }
+func (h *Handshake) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(h.remote) }
 
 // Query is the decoded query of the request, or an error that says what is wrong
 // with its encoding.

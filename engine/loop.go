@@ -107,11 +107,11 @@ func (l *loop) visit(c *Client) uint32 {
 	switch state {
 	case stateHandshake:
 		l.e.refused.add("handshake timeout")
-		cut(c.nc)
+		c.cut()
 	case stateOpen:
 		return c.heartbeat(now)
 	case stateClosing: // CloseTimeout has passed
-		cut(c.nc)
+		c.cut()
 	}
 	return 0
 }

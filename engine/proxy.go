@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
-	"net"
 	"net/netip"
 	"strings"
 )
@@ -86,7 +85,7 @@ func (c *Client) readProxyHeader(hs *handshake, b []byte) []byte {
 	if hs.over != "" && c.tls != nil { // as in add
 		c.loop.e.refused.add(hs.over)
 		c.tls.end()
-		cut(c.nc)
+		c.cut()
 		return nil
 	}
 	return b[n:]
@@ -118,32 +117,19 @@ func (e *Engine) forwardedFor(values iter.Seq[string]) (addr netip.AddrPort, ok 
 				return netip.AddrPort{}, false
 			}
 		}
-		if ip = addr.Addr().Unmap(); !e.trustsIP(ip) {
+		if ip = addr.Addr().Unmap(); !e.trusts(ip) {
 			return netip.AddrPortFrom(ip, addr.Port()), true
 		}
 	}
 	return netip.AddrPort{}, true
 }
 
-// trusts reports whether a is one of TrustedProxies.
-func (e *Engine) trusts(a net.Addr) bool {
-	return len(e.opts.TrustedProxies) > 0 && e.trustsIP(ipOf(a))
-}
-
-func (e *Engine) trustsIP(ip netip.Addr) bool {
+// trusts reports whether ip is one of TrustedProxies.
+func (e *Engine) trusts(ip netip.Addr) bool {
 	for _, p := range e.opts.TrustedProxies {
 		if p.Contains(ip) {
 			return true
 		}
 	}
 	return false
-}
-
-// ipOf is the address alone, invalid for what is not of TCP. IPv4 is the same
-// whether it came over an IPv6 socket or not.
-func ipOf(a net.Addr) netip.Addr {
-	if t, ok := a.(*net.TCPAddr); ok {
-		return t.AddrPort().Addr().Unmap().WithZone("")
-	}
-	return netip.Addr{}
 }

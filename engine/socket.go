@@ -3,13 +3,24 @@
 package engine
 
 import (
-	"net"
 	"syscall"
 
 	"github.com/lesismal/nbio"
 )
 
-// What follows uses descriptors directly, and holds nbio's lock meanwhile: once
+// sockets is what the engine does with its connections' descriptors. A test has one
+// that has none.
+type sockets interface {
+	// watch has the poller read a new connection.
+	watch(c *Client) error
+	// write writes what the kernel takes. wait says that the rest, or all of b, has
+	// to wait for the kernel; otherwise n < len(b) means that the connection is gone.
+	write(c *Client, b []byte) (n int, wait bool)
+	// shut is shutdown(2).
+	shut(c *Client, how int)
+}
+
+// kernelSockets uses descriptors directly, and holds nbio's lock meanwhile: once
 // nbio has closed a descriptor, its number may be another connection's.
 //
 // For the same reason only the poller closes. nbio looks connections up by number
@@ -17,26 +28,15 @@ import (
 // may be a new connection's by the time the old one's event comes up, which then
 // ends the new one. Everybody else shuts the socket down, and the event of that
 // has the poller close it. nbio's own Write closes on an error, therefore
-// writeSocket comes before it.
+// write comes before it.
+type kernelSockets struct{ nb *nbio.Engine }
 
-// toNBIO makes a connection nbio's: a duplicate of its descriptor, while conn itself
-// is closed. nbio leaves the duplicate open in programs that this process starts,
-// where it would keep a connection alive after we have closed it, and have epoll
-// report events under a number that has long been another's.
-func toNBIO(conn net.Conn) (*nbio.Conn, error) {
-	syscall.ForkLock.RLock() // between dup and close-on-exec
-	defer syscall.ForkLock.RUnlock()
-	nc, err := nbio.NBConn(conn)
-	if err == nil {
-		syscall.CloseOnExec(nc.Hash())
-	}
-	return nc, err
+func (s kernelSockets) watch(c *Client) error {
+	_, err := s.nb.AddConn(c.nc)
+	return err
 }
 
-// writeSocket writes what the kernel takes. wait says that the rest, or all of b,
-// has to wait for the kernel; otherwise n < len(b) means that the connection is
-// gone.
-func writeSocket(c *Client, b []byte) (n int, wait bool) {
+func (kernelSockets) write(c *Client, b []byte) (n int, wait bool) {
 	c.nc.Lock()
 	defer c.nc.Unlock()
 	if closed, _ := c.nc.IsClosed(); closed {
@@ -46,7 +46,7 @@ func writeSocket(c *Client, b []byte) (n int, wait bool) {
 		return 0, true
 	}
 	for n < len(b) {
-		m, err := syscall.Write(c.nc.Hash(), b[n:])
+		m, err := writeNow(c.nc.Hash(), b[n:])
 		if m > 0 {
 			n += m
 		}
@@ -62,19 +62,19 @@ func writeSocket(c *Client, b []byte) (n int, wait bool) {
 	return n, false
 }
 
-// shutdownWrite sends FIN; the connection can still be read.
-func shutdownWrite(nc *nbio.Conn) { shutSocket(nc, syscall.SHUT_WR) }
-
-// cut ends the connection: the poller will close it.
-func cut(nc *nbio.Conn) { shutSocket(nc, syscall.SHUT_RDWR) }
-
-func shutSocket(nc *nbio.Conn, how int) {
-	nc.Lock()
-	defer nc.Unlock()
-	if closed, _ := nc.IsClosed(); !closed {
-		_ = syscall.Shutdown(nc.Hash(), how)
+func (kernelSockets) shut(c *Client, how int) {
+	c.nc.Lock()
+	defer c.nc.Unlock()
+	if closed, _ := c.nc.IsClosed(); !closed {
+		_ = syscall.Shutdown(c.nc.Hash(), how)
 	}
 }
+
+// shutdownWrite sends FIN; the connection can still be read.
+func (c *Client) shutdownWrite() { c.loop.e.sockets.shut(c, syscall.SHUT_WR) }
+
+// cut ends the connection: the poller will close it.
+func (c *Client) cut() { c.loop.e.sockets.shut(c, syscall.SHUT_RDWR) }
 
 // takeOut duplicates the descriptor of a connection and ends nbio's part in it.
 // It runs on the connection's poller.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"syscall"
+	"unsafe"
 
 	"github.com/lesismal/nbio"
 )
@@ -26,3 +27,18 @@ func unwatch(nc *nbio.Conn) error {
 }
 
 var errNoEpoll = errors.New("engine: nbio's epoll descriptor is not where it was")
+
+// writeNow is write(2) without telling the Go scheduler, who would otherwise be told
+// before and after each message, for a call that never blocks.
+func writeNow(fd int, b []byte) (int, error) {
+	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(n), nil
+}
+
+// acceptNow takes a connection, whose descriptor does not block and is closed on exec.
+func acceptNow(listener int) (fd int, from syscall.Sockaddr, err error) {
+	return syscall.Accept4(listener, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+}

@@ -97,7 +97,7 @@ func (s *tlsStream) received(b []byte) {
 	case h.parked > maxTLSParked || h.parked > tlsParkedFree && total > maxTLSParkedTotal:
 		h.gone = true
 		s.c.loop.e.refused.add("early data")
-		cut(s.c.nc)
+		s.c.cut()
 	case h.started:
 	case h.in[0] != tlsRecordHandshake:
 		s.plain = true
@@ -106,7 +106,7 @@ func (s *tlsStream) received(b []byte) {
 		h.started = true
 		if !s.c.loop.e.shakeHands(s) {
 			s.c.loop.e.refused.add("tls handshakes")
-			cut(s.c.nc)
+			s.c.cut()
 		}
 	}
 }
@@ -149,7 +149,7 @@ func (e *Engine) endStalled() {
 		if e.tickNow()-since.(uint32) > 1 {
 			n--
 			e.refused.add("tls handshakes")
-			cut(s.(*tlsStream).c.nc)
+			s.(*tlsStream).c.cut()
 		}
 	}
 }
@@ -162,8 +162,8 @@ func (s *tlsStream) handshake() {
 		if !errors.Is(err, net.ErrClosed) { // that has been counted, or is the peer's doing
 			e.refused.add("tls")
 		}
-		e.log.Debug().Err(err).Stringer("remote", s.c.nc.RemoteAddr()).Msg("TLS handshake failed")
-		cut(s.c.nc)
+		e.log.Debug().Err(err).Stringer("remote", s.c.remote()).Msg("TLS handshake failed")
+		s.c.cut()
 		return
 	}
 	s.c.loop.waker.call(s.resume)
@@ -218,7 +218,7 @@ func (s *tlsStream) decrypt() {
 			return
 		default: // close_notify, or what is no TLS: conn has sent the alert
 			s.in = nil
-			cut(s.c.nc)
+			s.c.cut()
 			return
 		}
 	}
@@ -309,7 +309,7 @@ func (s *tlsStream) Write(b []byte) (int, error) {
 		ok = s.c.controlRoomLocked(len(b)) && s.c.writeWireLocked(b)
 	}
 	if !ok {
-		cut(s.c.nc) // conn writes no more after this
+		s.c.cut() // conn writes no more after this
 		return 0, net.ErrClosed
 	}
 	return len(b), nil
@@ -324,7 +324,7 @@ func (s *tlsStream) Close() error {
 }
 
 // LocalAddr implements net.Conn for conn.
-func (s *tlsStream) LocalAddr() net.Addr { return s.c.nc.LocalAddr() }
+func (s *tlsStream) LocalAddr() net.Addr { return s.c.loop.e.Addr() }
 
 // RemoteAddr implements net.Conn for conn.
 func (s *tlsStream) RemoteAddr() net.Addr { return s.c.RemoteAddr() }

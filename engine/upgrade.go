@@ -104,7 +104,7 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		c.refuse(err, "")
 		return
 	}
-	if e.trusts(c.RemoteAddr()) && !c.readForwardedFor(hs, req.Values("X-Forwarded-For")) {
+	if e.trusts(c.remote().Addr()) && !c.readForwardedFor(hs, req.Values("X-Forwarded-For")) {
 		c.refuse(&RefuseError{Status: 400, Code: CodeConnectFailed, Field: "X-Forwarded-For", Detail: "IP addresses"}, "forwarded")
 		return
 	}
@@ -124,7 +124,7 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		c.refuse(&RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Origin", Detail: "an allowed origin"}, "origin")
 		return
 	}
-	h := &Handshake{req: req, remote: c.RemoteAddr()}
+	h := &Handshake{req: req, remote: c.remote()}
 	if e.opts.Authenticate == nil {
 		id, err := QueryIdentity(h)
 		if c.admit(h, id, err) {
@@ -338,7 +338,7 @@ func (c *Client) refuse(err error, label string) {
 		return
 	}
 	e.refused.add(label)
-	e.log.Debug().Err(err).Str("reason", label).Stringer("remote", c.RemoteAddr()).Msg("handshake refused")
+	e.log.Debug().Err(err).Str("reason", label).Stringer("remote", c.remote()).Msg("handshake refused")
 	c.state = stateClosing
 	c.flags |= flagGotClose // there is no closing handshake to wait for
 	hs := c.hs.Load()

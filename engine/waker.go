@@ -5,8 +5,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"sync"
 	"syscall"
 
@@ -125,14 +123,10 @@ func socketPair() (nc *nbio.Conn, fd int, err error) {
 	if err != nil {
 		return nil, -1, err
 	}
-	file := os.NewFile(uintptr(fds[0]), "waker")
-	conn, err := net.FileConn(file)
-	_ = file.Close()
-	if err == nil {
-		nc, err = toNBIO(conn)
-	}
-	if err != nil {
+	if err = syscall.SetNonblock(fds[0], true); err != nil {
+		_ = syscall.Close(fds[0])
 		_ = syscall.Close(fds[1])
+		return nil, -1, err
 	}
-	return nc, fds[1], err
+	return newConn(fds[0]), fds[1], nil
 }

@@ -95,7 +95,7 @@ func (c *Client) writeBytesLocked(b []byte) bool {
 
 // writeWireLocked is writeBytesLocked below TLS.
 func (c *Client) writeWireLocked(b []byte) bool {
-	n, wait := writeSocket(c, b)
+	n, wait := c.loop.e.sockets.write(c, b)
 	if n > 0 {
 		c.countOut(n)
 	}
