@@ -152,8 +152,8 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 	reachAll(t, s, c, 0, full.Open)
 
-	// Twice: first a descriptor is left to accept a connection with, but not the
-	// second that it takes to serve it, then there is not even the first.
+	// Twice: at the clients' limit, and when something else takes every descriptor that
+	// is free for a moment.
 	for i, order := range []serverOrder{{}, {Hog: true}} {
 		var before serverState
 		s.ask(order, &before)
