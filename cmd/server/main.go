@@ -43,6 +43,10 @@ func main() {
 	}
 }
 
+// gcPercent is how much the heap may grow between collections. Idle clients are memory
+// that stays: at Go's default of 100, each would be paid for twice.
+const gcPercent = 50
+
 // run serves until the first signal, and then until everyone is gone or the second
 // one comes.
 func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal) error {
@@ -83,6 +87,9 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 	}
 	if c.engine.MemoryLimit > 0 {
 		debug.SetMemoryLimit(c.engine.MemoryLimit)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	eng, err := engine.New(c.engine)
 	if err != nil {
