@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/coder/websocket"
 )
@@ -267,5 +268,13 @@ func TestCallbackOrder(t *testing.T) {
 		if !ok {
 			t.Errorf("client %v: %v", id, c)
 		}
+	}
+}
+
+// Every byte of a Client is a megabyte of a server with a million of them, and the
+// allocator has sizes of 208, 224 and 240: the package comment's table says what there is.
+func TestClientSize(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) == 8 && unsafe.Sizeof(Client{}) > 224 {
+		t.Errorf("a Client takes %d bytes, want at most 224", unsafe.Sizeof(Client{}))
 	}
 }
