@@ -133,7 +133,7 @@ func (e *Engine) accept() {
 		if err == nil {
 			continue
 		}
-		if errors.Is(err, os.ErrClosed) {
+		if e.phase.Load() == phaseStopping { // Shutdown has closed it
 			return
 		}
 		warn(err)

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // Pushes to every kind of target race with Shutdown. Those that succeed reach
@@ -182,5 +184,16 @@ func TestShutdownWhileConnecting(t *testing.T) {
 			leave()
 			t.Fatal("Shutdown hangs")
 		}
+	}
+}
+
+// Shutdown is no fault of the listener's, and is not logged as one.
+func TestShutdownIsQuiet(t *testing.T) {
+	var log logBook
+	logger := zerolog.New(&log).Level(zerolog.InfoLevel)
+	e := newEngine(t, Options{Logger: &logger})
+	shutdown(t, e)
+	if entries := log.take(t); len(entries) > 0 {
+		t.Errorf("it logs %v", entries)
 	}
 }
