@@ -10,7 +10,10 @@
 // goroutine at a time, and calls back without holding the wheel's lock.
 package wheel
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // Slots is the length of the wheel in ticks. A wait longer than that is cut
 // short: the entry comes due early, and the callback asks for the rest.
@@ -76,8 +79,8 @@ func (w *Wheel[T]) Retire(t *T) {
 	l.state = retired
 }
 
-// batch bounds how many records leave the wheel per hold of the lock, so that
-// ten thousand coming due at once do not hold up a connect.
+// batch bounds how many records leave or enter the wheel per hold of the lock, so
+// that a million coming due at once do not hold up a connect.
 const batch = 64
 
 // Advance moves the wheel to tick now and calls visit for every record that came
@@ -85,14 +88,18 @@ const batch = 64
 // zero means not. If the record was scheduled meanwhile, that stands.
 func (w *Wheel[T]) Advance(now uint32, visit func(*T) (again uint32)) {
 	var due [batch]*T
+	var again [batch]uint32
 	for w.step(now) {
 		for n := w.takeDue(due[:]); n > 0; n = w.takeDue(due[:]) {
 			for i, t := range due[:n] {
-				if again := visit(t); again != 0 {
-					w.rearm(t, again)
-				}
-				due[i] = nil
+				again[i] = visit(t)
 			}
+			w.rearm(due[:n], again[:n])
+			clear(due[:n])
+			// Who waits for the lock gets it now. Without this it is woken only to
+			// find the lock taken again, for a millisecond: so long sync.Mutex waits
+			// until it is fair.
+			runtime.Gosched()
 		}
 	}
 }
@@ -130,11 +137,15 @@ func (w *Wheel[T]) takeDue(dst []*T) int {
 	return n
 }
 
-func (w *Wheel[T]) rearm(t *T, due uint32) {
+// rearm links records again that want it and were neither scheduled nor retired
+// since they were taken.
+func (w *Wheel[T]) rearm(ts []*T, due []uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if l := w.links(t); l.state == idle {
-		w.linkLocked(t, l, due)
+	for i, t := range ts {
+		if l := w.links(t); due[i] != 0 && l.state == idle {
+			w.linkLocked(t, l, due[i])
+		}
 	}
 }
 

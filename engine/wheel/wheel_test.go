@@ -105,6 +105,37 @@ func TestLongPause(t *testing.T) {
 	}
 }
 
+// Of very many that come due at once, a batch at a time leaves the wheel, and what
+// others schedule in between is not lost.
+func TestManyDueAtOnce(t *testing.T) {
+	const n = 1000*batch + 1
+	w := newWheel(0)
+	rs := make([]record, n)
+	for i := range rs {
+		w.Schedule(&rs[i], 5)
+	}
+	again, visits := 0, 0
+	w.Advance(5, func(r *record) uint32 {
+		if out := n - (w.Len() - again); out > visits+batch {
+			t.Fatalf("%d records were out of the wheel at the visit of number %d", out, visits)
+		}
+		if visits++; visits%batch == 0 {
+			again = visits / 2 // of each full batch, half return
+		}
+		r.fired = append(r.fired, 5)
+		return uint32(visits%2) * 7
+	})
+	if visits != n || w.Len() != n/2+1 {
+		t.Errorf("%d visits, %d records wait, want %d and %d", visits, w.Len(), n, n/2+1)
+	}
+	w.Advance(7, func(r *record) uint32 { r.fired = append(r.fired, 7); return 0 })
+	for i := range rs {
+		if f := rs[i].fired; len(f) == 0 || f[0] != 5 || len(f) > 2 || len(f) == 2 && f[1] != 7 {
+			t.Fatalf("record %d fired at %v", i, f)
+		}
+	}
+}
+
 // The wheel against a map of due ticks, under random operations.
 func TestModel(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
