@@ -38,11 +38,23 @@ const (
 // ids of one fleet must not change their order with a library's version.
 var idEpoch = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// idSource makes client and message ids: unique in the process, across restarts
-// and across nodes; in the order of their making within one process. At 1,024
-// ids within one millisecond it waits for the next.
-type idSource struct{ flake *sonyflake.Sonyflake }
+// idSource makes client and message ids, unique in the process, across restarts and
+// across nodes; in the order of their making within one process. They are sonyflake's
+// ids, at times of an idClock.
+//
+// Sonyflake's own NextID sleeps when its milliseconds are used up, under the lock
+// that all callers need; for an hour, if the clock was set back by one. And two of
+// its sources that are used in the same millisecond, one after the other, begin with
+// the same ids.
+type idSource struct {
+	flake *sonyflake.Sonyflake // lays the bits out
+	node  int
+	start time.Time // with a monotonic reading
+	clock *idClock
+}
 
+// newIDSource waits until the ids that the node's process before this one may have
+// made are in the past.
 func newIDSource(node int) (idSource, error) {
 	flake, err := sonyflake.New(sonyflake.Settings{
 		BitsSequence:  idSequenceBits,
@@ -54,18 +66,30 @@ func newIDSource(node int) (idSource, error) {
 	if err != nil {
 		return idSource{}, fmt.Errorf("engine: id source: %w", err)
 	}
-	return idSource{flake}, nil
+	time.Sleep(idLead + time.Millisecond)
+	return idSource{flake, node, time.Now(), new(idClock)}, nil
 }
 
+// next is a new id. It waits only if more than 1,024,000 a second are asked for, for
+// a millisecond at a time.
 func (s idSource) next() (ID, error) {
-	n, err := s.flake.NextID()
-	if err != nil { // only when the 69 years are over
-		return 0, fmt.Errorf("engine: next id: %w", err)
+	for {
+		now := time.Now()
+		ms, sequence, wait := s.clock.next(now.Sub(idEpoch), now.Sub(s.start))
+		if wait > 0 {
+			time.Sleep(wait)
+			continue
+		}
+		n, err := s.flake.Compose(idEpoch.Add(time.Duration(ms)*time.Millisecond), sequence, s.node)
+		if err != nil { // only when the 69 years are over
+			return 0, fmt.Errorf("engine: next id: %w", err)
+		}
+		return ID(n), nil
 	}
-	return ID(n), nil
 }
 
-// time is when the id was made, which is when its client connected.
+// time is when the id was made, which is when its client connected: to the
+// millisecond, but for what idClock says.
 func (id ID) time() time.Time {
 	return idEpoch.Add(time.Duration(id>>(idMachineBits+idSequenceBits)) * time.Millisecond)
 }

@@ -33,7 +33,9 @@ type Options struct {
 	// Go uses; at most 256.
 	Pollers int
 	// NodeID goes into every id and must differ between servers whose ids meet.
-	// 0 to MaxNodeID; default 0.
+	// 0 to MaxNodeID; default 0. Ids repeat if the system's clock is set back and the
+	// process is started anew before it is again where it was; without a restart, a
+	// clock that is set back does no harm.
 	NodeID int
 
 	// MaxConnections bounds open sockets, those in the handshake included; over it
