@@ -26,7 +26,7 @@ func nextBeat(now, seen, pinged, interval, timeout uint32) (b beat, next uint32)
 		return beatWait, pinged + timeout
 	}
 	if int32(now-seen) >= int32(interval) {
-		return beatPing, now + timeout
+		return beatPing, now + min(interval, timeout) // it may answer at once, and be silent again
 	}
 	return beatWait, seen + interval
 }

@@ -20,13 +20,14 @@ func TestNextBeat(t *testing.T) {
 	}{
 		{"just connected", 0, 0, 0, beatWait, 54},
 		{"heard in between", 54, 30, 0, beatWait, 84},
-		{"silent for the interval", 54, 0, 0, beatPing, 114},
+		{"silent for the interval", 54, 0, 0, beatPing, 108},
 		{"pinged, time left", 100, 0, 54, beatWait, 114},
+		{"pinged, an interval ago", 108, 0, 54, beatWait, 114},
 		{"pinged, silent for the timeout", 114, 0, 54, beatDead, 0},
 		{"answered", 100, 55, 54, beatWait, 109},
-		{"answered in the same second", 114, 54, 54, beatPing, 174},
-		{"answered an old ping, silent again", 200, 100, 54, beatPing, 260},
-		{"silent since before the start", 27, 1<<32 - 27, 0, beatPing, 87},
+		{"answered in the same second", 108, 54, 54, beatPing, 162},
+		{"answered an old ping, silent again", 200, 100, 54, beatPing, 254},
+		{"silent since before the start", 27, 1<<32 - 27, 0, beatPing, 81},
 	}
 	for _, tt := range tests {
 		if b, next := nextBeat(tt.now, tt.seen, tt.pinged, interval, timeout); b != tt.want || next != tt.next {
@@ -78,13 +79,30 @@ func TestHeartbeatTimes(t *testing.T) {
 				return next
 			})
 		}
-		// "answers" is heard at 64 s, so it is due at 118 s; the wheel visits it at
-		// 114 s, when its ping would run out, and asks again for 118 s.
+		// "answers" is heard at 64 s, so it is due at 118 s; the wheel visits it an
+		// interval after its ping, at 108 s, and asks again for 118 s.
 		want := "[54s ping answers 54s ping silent 114s dead silent 118s ping answers 182s ping answers]"
 		if got := fmt.Sprint(log); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	})
+}
+
+// Who answers each ping at once is pinged every interval, also when the timeout is
+// longer than that: proxies on the way forget a connection that is silent.
+func TestHeartbeatInterval(t *testing.T) {
+	const interval, timeout = 25, 60
+	var pings []uint32
+	for now, seen, pinged := uint32(interval), uint32(0), uint32(0); now < 110; {
+		b, next := nextBeat(now, seen, pinged, interval, timeout)
+		if b == beatPing {
+			pings, pinged, seen = append(pings, now), now, now
+		}
+		now = next
+	}
+	if got, want := fmt.Sprint(pings), "[25 50 75 100]"; got != want {
+		t.Errorf("pinged at %s, want %s", got, want)
+	}
 }
 
 // Real time, real sockets: a client that stops answering is closed and leaves the
