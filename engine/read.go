@@ -132,8 +132,10 @@ func (c *Client) closing() bool {
 }
 
 func (c *Client) pong(payload []byte) {
-	var scratch [2 + ws.MaxControlPayload]byte
-	c.writeControl(ws.AppendFrame(scratch[:0], ws.OpPong, payload))
+	r := renderers.Get().(*renderer) // for its buffer: one on the stack would escape
+	defer r.release()
+	r.buf = ws.AppendFrame(r.buf[:0], ws.OpPong, payload)
+	c.writeControl(r.buf)
 }
 
 func (c *Client) protocolError(err error) {
