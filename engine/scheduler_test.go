@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 )
@@ -42,5 +43,31 @@ func TestLanesTakeTurns(t *testing.T) {
 	q.close()
 	if q.next() != nil || len(q.lanes) != 0 || len(q.ring) != 0 {
 		t.Errorf("left in the queue: %v", fmt.Sprint(q.lanes, q.ring))
+	}
+}
+
+// A push to a group does not wait for the hundred jobs that another system has.
+func TestSystemsDoNotWaitForEachOther(t *testing.T) {
+	const jobs, others = 100, 2 * small
+	e := newEngine(t, Options{})
+	startSwarm(t, e, "idle", 1_000)
+	wires, err := openWires(others, new(net.Dialer), e.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range wires {
+		defer w.Close()
+	}
+	for range jobs {
+		if _, err := e.Post(testContext(t), ToSystem("swarm"), Message{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := push(t, e, ToGroup("1", "g"), "1")
+	e.fanout.mu.Lock()
+	left := e.fanout.jobs["swarm"]
+	e.fanout.mu.Unlock()
+	if r.Written != others || left < jobs/2 {
+		t.Errorf("report %+v, and %d of the other system's %d jobs are left, want most", r, left, jobs)
 	}
 }
