@@ -15,7 +15,7 @@ import (
 // pushes, and a client belongs to one loop: so every client gets them in order.
 
 // slice is how many receivers a worker serves before it looks at other systems
-// and lets other goroutines run: about half a millisecond of writes.
+// and lets other goroutines run: a third of a millisecond of writes.
 const slice = 64
 
 // A job is one push to many clients.
@@ -224,6 +224,8 @@ func (q *taskQueue) close() {
 func (l *loop) work() {
 	var batch [slice]*registry.Member[*Client]
 	r := new(renderer)
+	bell := newBell()
+	defer bell.close()
 	for {
 		t := l.tasks.next()
 		if t == nil {
@@ -238,6 +240,9 @@ func (l *loop) work() {
 			}
 			*r = renderer{buf: r.buf[:0]}
 		}
-		runtime.Gosched() // a push to one client goes before the next slice
+		// A push to one client goes before the next slice, also if the request for it
+		// has only just arrived.
+		bell.ring()
+		runtime.Gosched()
 	}
 }

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"os"
+	"syscall"
+)
+
+// A bell has Go's scheduler look at its network poller, where requests for pushes
+// arrive. It does so when a processor has nothing to run, and otherwise once in ten
+// milliseconds: workers that take all processors, and only yield, would have a request
+// wait that long. Who rings waits on that poller for a byte that is there already, so
+// that for a moment its processor has nothing to run. It belongs to one goroutine.
+type bell struct {
+	r, w *os.File // of a pipe
+	wait syscall.RawConn
+	read func(fd uintptr) bool // b.ringing, made once
+
+	rung bool
+	b    [1]byte
+}
+
+// newBell returns nil, which rings nothing, if there are no descriptors.
+func newBell() *bell {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil
+	}
+	b := &bell{r: r, w: w}
+	b.read = b.ringing
+	b.wait, _ = r.SyscallConn() // fails for a nil file
+	return b
+}
+
+func (b *bell) ring() {
+	if b != nil {
+		b.rung = false
+		_ = b.wait.Read(b.read)
+	}
+}
+
+// ringing is called by Read, first before it waits and then after. The byte is written
+// in there because Read forgets what the poller reported before it began.
+func (b *bell) ringing(fd uintptr) (done bool) {
+	if b.rung {
+		_, _ = syscall.Read(int(fd), b.b[:])
+		return true
+	}
+	b.rung = true
+	_, err := b.w.Write(b.b[:])
+	return err != nil
+}
+
+func (b *bell) close() {
+	if b != nil {
+		_ = b.r.Close()
+		_ = b.w.Close()
+	}
+}
