@@ -18,42 +18,49 @@ import (
 // A Client is one WebSocket connection, from its handshake on. Its methods may
 // be called from any goroutine, also after it has closed.
 type Client struct {
+	// What a push looks at comes first: it costs about as much as the cache lines
+	// that it touches.
+
 	// Immutable once the client is open.
 	member registry.Member[*Client]
 	loop   *loop
 	nc     *nbio.Conn
-	user   unique.Handle[string] // zero without a user
-	raw    bool                  // speaks SubprotocolRaw
-	window uint8                 // of the client's inflater, as in ws.NegotiateDeflate; 0: no compression
-	port   uint16                // of the peer, or of what a trusted proxy says that its peer is
-	ip     [16]byte              // its address; netip.Addr would be half as much again, and a pointer
-	tls    *tlsStream            // nil without TLS
+	tls    *tlsStream // nil without TLS
+	raw    bool       // speaks SubprotocolRaw
+	window uint8      // of the client's inflater, as in ws.NegotiateDeflate; 0: no compression
 
-	timer    wheel.Links[Client] // the loop's wheel's
-	pinged   uint32              // tick of the ping that waits for an answer, or 0; housekeeper only
+	// Guarded by mu, which stands below them.
+	state  clientState
+	reason CloseReason
+	flags  clientFlags
+	mu     sync.Mutex
+	out    *outQueue // what waits behind unsent; nil while the client keeps up
+
+	// unsent counts bytes that nbio holds because the kernel did not take them. It
+	// is lowered under nbio's lock, so it is an atomic and not guarded by mu.
+	unsent atomic.Int64
+
+	msgsOut, bytesOut atomic.Uint64
+	msgsIn, bytesIn   atomic.Uint64
+
 	lastSeen atomic.Uint32       // tick of the last bytes read
+	pinged   uint32              // tick of the ping that waits for an answer, or 0; housekeeper only
+	timer    wheel.Links[Client] // the loop's wheel's
 
 	// Owned by whoever reads: the poller, or for a moment the goroutine that
 	// authenticates (see the phases of a handshake).
 	dec  *ws.Decoder // nil between messages
 	rate inboundRate
 
-	hs atomic.Pointer[handshake] // nil once open
-
-	msgsIn, msgsOut   atomic.Uint64
-	bytesIn, bytesOut atomic.Uint64
-
-	// unsent counts bytes that nbio holds because the kernel did not take them. It
-	// is lowered under nbio's lock, so it is an atomic and not guarded by mu.
-	unsent atomic.Int64
 	// more says that something is to be done when unsent falls to 0.
 	more atomic.Bool
 
-	mu     sync.Mutex // guards the following fields, in an order that leaves no hole
-	state  clientState
-	reason CloseReason
-	flags  clientFlags
-	out    *outQueue // what waits behind unsent; nil while the client keeps up
+	hs atomic.Pointer[handshake] // nil once open
+
+	// Immutable once the client is open.
+	user unique.Handle[string] // zero without a user
+	ip   [16]byte              // of the peer, or of what a trusted proxy says that its peer is; netip.Addr would be half as much again, and a pointer
+	port uint16
 }
 
 type clientState uint8

@@ -43,6 +43,9 @@ func (t *task) serve(r *renderer, batch []*registry.Member[*Client]) bool {
 	if n == 0 {
 		return false
 	}
+	for _, m := range batch[:n] {
+		r.touched += m.Value.touch()
+	}
 	var report Report
 	for _, m := range batch[:n] {
 		if _, out := t.job.exclude[ID(m.ID())]; !out {
