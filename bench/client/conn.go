@@ -96,6 +96,8 @@ func (c *conn) read(b []byte, now int64) {
 		case ws.Ping:
 			s.counts.Pings++
 			c.write(ws.OpPong, ev.Payload)
+		case ws.Pong:
+			c.pong(ev.Payload)
 		case ws.Close:
 			if c.state != leaving {
 				s.complainf("client %d: closed by the server: %d %s", c.number(), ev.Code, ev.Reason)

@@ -82,6 +82,8 @@ type Swarm struct {
 	round    int64 // deliveries between two signals on rounds; 0 for none
 	nextSig  int64
 	rounds   chan struct{} // capacity 1
+	nextPing int           // the connection, up to lastPing, that Ping is to have ping next
+	lastPing int
 }
 
 const (
@@ -135,6 +137,7 @@ type Counts struct {
 	Delivered int64 // stamps in them
 	Sent      int64 // by the clients themselves
 	Pings     int64 // answered
+	Pongs     int64 // that answer a Ping
 	// What went wrong.
 	Lost       int64
 	Duplicated int64
@@ -153,7 +156,7 @@ func (c Counts) combine(o Counts, sign int64) Counts {
 	return Counts{
 		Connected: c.Connected + sign*o.Connected, Failed: c.Failed + sign*o.Failed,
 		Messages: c.Messages + sign*o.Messages, Bytes: c.Bytes + sign*o.Bytes,
-		Delivered: c.Delivered + sign*o.Delivered, Sent: c.Sent + sign*o.Sent, Pings: c.Pings + sign*o.Pings,
+		Delivered: c.Delivered + sign*o.Delivered, Sent: c.Sent + sign*o.Sent, Pings: c.Pings + sign*o.Pings, Pongs: c.Pongs + sign*o.Pongs,
 		Lost: c.Lost + sign*o.Lost, Duplicated: c.Duplicated + sign*o.Duplicated,
 		Reordered: c.Reordered + sign*o.Reordered, Wrong: c.Wrong + sign*o.Wrong, Broken: c.Broken + sign*o.Broken,
 	}

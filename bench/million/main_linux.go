@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// A plan is what a run is asked for; the guest reads it as JSON.
+type plan struct {
+	Clients int
+	Hold    time.Duration
+}
+
+// serverFlags are the defaults but for the heartbeat. By default a million clients
+// are pinged 18,500 times a second, which an emulated CPU has no time for: here it
+// is at most 3,000. And while each of them is sent a message, an answer to a ping
+// may wait behind all others'.
+func (p plan) serverFlags() []string {
+	every := max(15*time.Second, time.Duration(p.Clients/3000)*time.Second)
+	return []string{"-addr", addr, "-ping-interval", every.String(), "-pong-timeout", "5m"}
+}
+
+func main() {
+	if os.Getpid() == 1 { // of the guest
+		guestMain()
+		return
+	}
+	if err := hostMain(); err != nil {
+		fmt.Fprintln(os.Stderr, "million:", err)
+		os.Exit(1)
+	}
+}
+
+func hostMain() error {
+	var m machine
+	var p plan
+	flag.IntVar(&p.Clients, "n", 20_000, "`number` of clients, from 1,000 to 2,000,000")
+	flag.DurationVar(&p.Hold, "hold", 30*time.Second, "`time` for which they are idle")
+	flag.StringVar(&m.accel, "accel", "tcg", "what runs the guest, `tcg|kvm`: software, or the CPU itself where the host lets it")
+	flag.StringVar(&m.kernel, "kernel", "", "`file` with the guest's kernel")
+	flag.StringVar(&m.server, "server", "", "`file` with the server, linked statically")
+	flag.DurationVar(&m.limit, "limit", 40*time.Minute, "`time` after which the guest is ended")
+	out := flag.String("json", "", "`file` for the result, instead of standard output")
+	flag.Parse()
+	switch {
+	case flag.NArg() > 0:
+		return fmt.Errorf("unexpected argument %q; flags begin with -", flag.Arg(0))
+	case p.Clients < 1000 || p.Clients > 2_000_000:
+		return fmt.Errorf("-n %d: want 1000 to 2000000", p.Clients)
+	case p.Hold < 0:
+		return fmt.Errorf("-hold %v: want no less than 0", p.Hold)
+	case m.kernel == "" || m.server == "":
+		return errors.New("want -kernel and -server; bench/million/run.sh gives both")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	r, err := m.run(ctx, p)
+	if err != nil {
+		return err
+	}
+	if err := r.write(*out); err != nil {
+		return err
+	}
+	return r.failed()
+}
