@@ -52,8 +52,9 @@ func openChurning(ctx context.Context, cfg *config, watch io.Writer) (*session, 
 		return s, nil, err
 	}
 	s.watch(watch)
-	s.monitor.say("connecting")
-	err = s.connect(ctx, 0, stable, 0)
+	if err = s.warmUp(ctx, stable); err == nil {
+		err = s.connect(ctx, s.base.conns, stable, 0)
+	}
 	s.fleet.resetConnects() // those that come and go count
 	return s, &churning{s: s}, err
 }

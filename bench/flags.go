@@ -104,6 +104,7 @@ func parseFlags(s *scenario, args []string, stdout io.Writer) (*config, error) {
 	}
 	f.group("The load")
 	f.add(integer{&c.conns, 1, 10_000_000}.init(s.conns), "conns", "`number` of clients")
+	f.add(integer{&c.conns, 1, 10_000_000}, "n", "`number` of clients, the same as -conns")
 	if s.receivers {
 		f.add(oneOf{&c.target, []string{"system", "group", "all"}}, "target", "whom a push is for, `system|group|all`")
 		f.add(integer{&c.receivers, 0, 10_000_000}.init(0), "receivers", "`number` of clients that a push is for, the others are in another system or group; 0 for all of them")
@@ -138,7 +139,7 @@ func parseFlags(s *scenario, args []string, stdout io.Writer) (*config, error) {
 
 	f.group("The clients")
 	f.add(integer{&c.procs, 0, 256}.init(0), "procs", fmt.Sprintf("`number` of processes that hold them; 0 for one per %d clients, and at least one per server", connsPerProcess))
-	f.add(integer{&c.sources, 0, 60_000}.init(defaultSources), "sources", "`number` of source addresses, from 127.0.0.2, so that ports do not run out; 0 to leave it to the system")
+	f.add(integer{&c.sources, -1, 60_000}.init(-1), "sources", "`number` of source addresses to a server on loopback, from 127.0.0.2, so that ports do not run out; 0 to leave it to the system; by default, on Linux, one per 10,000 clients and at least 16")
 	f.add(integer{&c.connecting, 1, 10_000}.init(128), "connecting", "`number` of connections that may be on their way at once")
 	f.add(span64{&c.timeout}.init(10*time.Second), "timeout", "`time` for one connection, for what is still to come at the end, and that a schedule may fall behind")
 
@@ -243,6 +244,9 @@ func (c *config) check() error {
 		return fmt.Errorf("-id-key: want the key of the client's id, %s addresses clients", s.name)
 	}
 	c.groups = max(c.groups, 1)
+	if c.sources < 0 {
+		c.sources = defaultSources(c.conns)
+	}
 	if c.procs == 0 {
 		c.procs = max((c.conns+connsPerProcess-1)/connsPerProcess, c.servers, len(c.urls))
 	}

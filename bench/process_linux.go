@@ -38,11 +38,19 @@ func processUsage(pid int, all bool) (u usage) {
 	u.CPU = max(u.CPU, threadsCPU(dir))
 	if all {
 		u.PSS = kilobytes(dir+"/smaps_rollup", "Pss:")
-		if fds, err := os.ReadDir(dir + "/fd"); err == nil {
-			u.Descriptors = len(fds)
-		}
+		u.Descriptors = descriptors(dir + "/fd")
 	}
 	return u
+}
+
+// descriptors counts the entries of /proc/PID/fd. Since Linux 6.2 that is its size;
+// reading it has the kernel keep a record of each, a kilobyte that would count.
+func descriptors(dir string) int {
+	if info, err := os.Stat(dir); err == nil && info.Size() > 0 {
+		return int(info.Size())
+	}
+	fds, _ := os.ReadDir(dir) // none if it is another user's
+	return len(fds)
 }
 
 // threadsCPU adds up the CPU time of a process's threads, to the nanosecond. That

@@ -113,18 +113,22 @@ func openConnected(ctx context.Context, cfg *config, place placement, watch io.W
 		return s, nil, err
 	}
 	s.watch(watch)
+	if err := s.warmUp(ctx, cfg.conns); err != nil {
+		return s, nil, err
+	}
 	m, err := connectAll(ctx, s, 0)
 	return s, m.connects, err
 }
 
-// connectAll connects everyone, rate a second or as fast as possible, and measures it.
+// connectAll connects everyone who is not yet, rate a second or as fast as possible,
+// and measures it.
 func connectAll(ctx context.Context, s *session, rate float64) (*measurement, error) {
 	s.monitor.say("connecting")
 	m := s.measurement()
 	if err := m.begin(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.connect(ctx, 0, s.cfg.conns, rate); err != nil {
+	if err := s.connect(ctx, s.base.conns, s.cfg.conns, rate); err != nil {
 		return nil, err
 	}
 	return m, m.end(ctx, false)

@@ -28,12 +28,22 @@ type session struct {
 	fleet     *fleet
 	place     placement
 	totals    totals
-	empty     usage // of the server before anyone connected
-	kernel    int64 // memory of the kernel then
-	clientRSS int64 // of the workers then
+	base      base
 	monitor   *monitor
 	unsent    atomic.Int64 // Result.Unsent
 }
+
+// A base is the memory that figures of one connection are over.
+type base struct {
+	conns   int   // that were there already
+	server  usage // of the server
+	kernel  int64
+	clients int64 // RSS of the workers
+}
+
+// maxWarm is how many clients connect before the base is taken at most. What a
+// server makes for its first clients, tables and goroutines, is not a client's.
+const maxWarm = 300
 
 // server is the index of the server that a client is connected to.
 func (s *session) server(client int) int { return client % len(s.fleet.workers) % len(s.endpoints) }
@@ -139,9 +149,27 @@ func (s *session) start(urls []string, place placement) error {
 		s.close()
 		return err
 	}
-	s.empty = measure(s.pids, true)
-	s.kernel = kernelMemory()
-	_, s.clientRSS = s.fleet.usage()
+	s.takeBase(0)
+	return nil
+}
+
+func (s *session) takeBase(conns int) {
+	s.base = base{conns: conns, server: measure(s.pids, true), kernel: kernelMemory()}
+	_, s.base.clients = s.fleet.usage()
+}
+
+// warmUp connects some of the clients that are to be there, and takes the base.
+func (s *session) warmUp(ctx context.Context, conns int) error {
+	s.monitor.say("warming up")
+	n := min(maxWarm, conns/10)
+	if err := s.connect(ctx, 0, n, 0); err != nil {
+		return err
+	}
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	s.takeBase(n)
+	s.fleet.resetConnects()
 	return nil
 }
 
@@ -239,15 +267,17 @@ func (s *session) settle(ctx context.Context) error {
 
 func ref[T any](v T) *T { return &v }
 
-// memory adds the memory of the connections that there are now.
+// memory adds the memory of each of the connections that there are now, but for those
+// of the base.
 func (s *session) memory(r *report.Result, conns int) {
-	n := float64(conns)
+	n := float64(conns - s.base.conns)
+	r.BaseConns = s.base.conns
 	_, _ = s.fleet.all(context.Background(), func(*workerProcess) command { return command{Op: "settle"} }) // without it, the clients' garbage counts
-	if now := measure(s.pids, true); now.Known && s.empty.Known {
+	if now := measure(s.pids, true); now.Known && s.base.server.Known {
 		r.ServerRSS = &now.RSS
-		r.RSSPerConn = ref(float64(now.RSS-s.empty.RSS) / n)
-		if s.empty.PSS > 0 {
-			r.PSSPerConn = ref(float64(now.PSS-s.empty.PSS) / n)
+		r.RSSPerConn = ref(float64(now.RSS-s.base.server.RSS) / n)
+		if s.base.server.PSS > 0 {
+			r.PSSPerConn = ref(float64(now.PSS-s.base.server.PSS) / n)
 		}
 	}
 	if size, known := socketObjects(); known {
@@ -255,10 +285,10 @@ func (s *session) memory(r *report.Result, conns int) {
 	} else {
 		r.KernelPerSocket, r.KernelPerSocketSource = ref(3800.0), "an estimate: its objects' sizes in Linux 6"
 	}
-	if grown := kernelMemory() - s.kernel; s.kernel > 0 && len(s.pids) > 0 && grown > 0 {
+	if grown := kernelMemory() - s.base.kernel; s.base.kernel > 0 && len(s.pids) > 0 && grown > 0 {
 		r.KernelGrowthPerSocket = ref(float64(grown) / n / 2) // both ends are here
 	}
-	if _, rss := s.fleet.usage(); rss > 0 && s.clientRSS > 0 {
-		r.ClientBytesPerConn = ref(float64(rss-s.clientRSS) / n)
+	if _, rss := s.fleet.usage(); rss > 0 && s.base.clients > 0 {
+		r.ClientBytesPerConn = ref(float64(rss-s.base.clients) / n)
 	}
 }

@@ -139,7 +139,7 @@ func comparison(names []string, results []*Result) (b []template.HTML) {
 		{"Server CPU per delivery", "less is better", func(r *Result) float64 { return value(r.ServerCPUPerDelivery) }, Micros},
 		{"Latency, median", "less is better", func(r *Result) float64 { return positive(float64(r.Latency.P50)) }, Micros},
 		{"Latency, 99 %", "less is better", func(r *Result) float64 { return positive(float64(r.Latency.P99)) }, Micros},
-		{"Memory per connection", "RSS over the empty server, less is better", func(r *Result) float64 { return value(r.RSSPerConn) }, Bytes},
+		{"Memory per connection", "RSS over the server with few clients, less is better", func(r *Result) float64 { return value(r.RSSPerConn) }, Bytes},
 		{"Server CPU per connect", "less is better", func(r *Result) float64 { return value(r.ServerCPUPerConnect) }, Micros},
 	} {
 		values, known := make([]float64, len(results)), 0

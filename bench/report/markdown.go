@@ -131,7 +131,7 @@ func (r *Result) summary() (what string, figures []string) {
 		add("p99 %s", Micros(float64(r.Connect.P99)))
 	case "idle":
 		what = clients + " are idle"
-		optional(r.RSSPerConn, "%s of resident memory each, over the empty server", Bytes)
+		optional(r.RSSPerConn, "%s of resident memory each,"+r.over(), Bytes)
 		optional(r.ServerCPUPerPing, "%s of server CPU a ping", Micros)
 	case "fanout", "floor":
 		what = fmt.Sprintf("pushes to %s of %s, %s", Count(float64(r.Receivers)), clients, rate)

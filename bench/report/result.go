@@ -73,8 +73,11 @@ type Result struct {
 	ServerCPUPerPing     *float64 `json:"server_cpu_us_per_ping,omitempty"`
 	ServerCores          *float64 `json:"server_cores"` // busy on average
 	ServerRSS            *int64   `json:"server_rss_bytes"`
-	RSSPerConn           *float64 `json:"rss_bytes_per_conn"` // over the empty server
-	PSSPerConn           *float64 `json:"pss_bytes_per_conn"`
+	// RSSPerConn and what follows are for each connection but the first BaseConns,
+	// with which the server was when it was measured before.
+	BaseConns  int      `json:"base_conns"`
+	RSSPerConn *float64 `json:"rss_bytes_per_conn"`
+	PSSPerConn *float64 `json:"pss_bytes_per_conn"`
 	// KernelPerSocket is what the kernel's objects of one socket take, without
 	// buffers, and KernelGrowthPerSocket by how much all that the machine's kernel
 	// holds has grown, which whatever else goes on distorts.

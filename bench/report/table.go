@@ -69,7 +69,7 @@ func (r *Result) rows() (rows [][2]string) {
 	if r.ServerRSS != nil {
 		add("server RSS", "%s", Bytes(float64(*r.ServerRSS)))
 	}
-	optional("  per connection", r.RSSPerConn, Bytes, " over the empty server")
+	optional("  per connection", r.RSSPerConn, Bytes, r.over())
 	optional("  PSS per connection", r.PSSPerConn, Bytes, "")
 	optional("kernel per socket", r.KernelPerSocket, Bytes, ": "+r.KernelPerSocketSource)
 	optional("  as the kernel grew", r.KernelGrowthPerSocket, Bytes, "")
@@ -90,6 +90,14 @@ func (r *Result) rows() (rows [][2]string) {
 	}
 	add("checked", "%d lost, %d duplicated, %d reordered, %d to the wrong receiver, %d broken", r.Lost, r.Duplicated, r.Reordered, r.Wrong, r.Broken)
 	return rows
+}
+
+// over says what memory of a connection is over.
+func (r *Result) over() string {
+	if r.BaseConns == 0 {
+		return " over the empty server"
+	}
+	return " over the server with " + Count(float64(r.BaseConns)) + " clients"
 }
 
 // ratios compare with the floor.
