@@ -6,9 +6,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"strconv"
-	"syscall"
-
-	"github.com/lesismal/nbio"
 
 	"carillon/bench/stamp"
 	"carillon/engine/ws"
@@ -26,12 +23,13 @@ const (
 // A conn is one client; the swarm's lock guards it. While it is idle it owns no
 // buffer and no decoder.
 type conn struct {
-	swarm *Swarm
-	nc    *nbio.Conn  // nil while down
-	dec   *ws.Decoder // nil between messages
-	try   *attempt    // while dialing
-	id    string
-	index uint32 // in swarm.conns
+	swarm  *Swarm
+	dec    *ws.Decoder // nil between messages
+	try    *attempt    // while dialing
+	unsent []byte      // nil while the server reads
+	id     string
+	index  uint32 // in swarm.conns
+	fd     int32  // 0, which is standard input, while down
 
 	system, group int32 // -1 for none
 	groupEnd      uint32
@@ -44,18 +42,8 @@ func (c *conn) track(k stamp.Kind) *stamp.Track {
 	return &c.swarm.tracks[int(c.index)*int(stamp.Kinds)+int(k)]
 }
 
-func onData(nc *nbio.Conn, b []byte) {
-	now := stamp.Now()
-	c, ok := nc.Session().(*conn)
-	if !ok {
-		return
-	}
-	s := c.swarm
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c.nc != nc {
-		return
-	}
+// data takes what has arrived. s.mu must be held, as in all that follows.
+func (c *conn) data(b []byte, now int64) {
 	if c.try != nil && !c.try.switched {
 		if b = c.try.handshake(c, b); b == nil {
 			return
@@ -180,50 +168,13 @@ func (c *conn) delivered(st stamp.Stamp, now int64) {
 	}
 }
 
-// write sends a frame. nbio keeps what the kernel does not take.
+// write sends a frame.
 func (c *conn) write(op ws.Opcode, payload []byte) {
 	var key [4]byte
 	binary.LittleEndian.PutUint32(key[:], rand.Uint32())
 	s := c.swarm
 	s.frame = ws.AppendMaskedFrame(s.frame[:0], op, key, payload)
-	_, _ = c.nc.Write(s.frame) // a failure closes the connection, which onClose sees
-}
-
-// cut ends the connection at once; the poller closes it. Only the poller may: a
-// descriptor that others close may be a new connection's by the time the old one's
-// event comes up.
-func (c *conn) cut() {
-	c.nc.Lock()
-	defer c.nc.Unlock()
-	if closed, _ := c.nc.IsClosed(); !closed {
-		_ = syscall.Shutdown(c.nc.Hash(), syscall.SHUT_RDWR)
-	}
-}
-
-func onClose(nc *nbio.Conn, err error) {
-	c, ok := nc.Session().(*conn)
-	if !ok {
-		return
-	}
-	s := c.swarm
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c.nc != nc {
-		return
-	}
-	switch c.state {
-	case dialing:
-		c.try.fail("the server closed the connection during the handshake")
-	case up:
-		s.counts.Connected--
-		s.counts.Broken++
-		if err != nil {
-			s.complainf("client %d: its connection ended: %v", c.number(), err)
-		}
-	case leaving:
-		s.counts.Connected--
-	}
-	c.nc, c.dec, c.try, c.state = nil, nil, nil, down
+	c.send(s.frame)
 }
 
 // Drop ends connections of our own wish: with a close frame, or without.
@@ -249,7 +200,7 @@ func (s *Swarm) Down(conns []int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range conns {
-		if s.conns[i].nc != nil {
+		if s.conns[i].fd != 0 {
 			return false
 		}
 	}

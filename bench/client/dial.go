@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/lesismal/nbio"
+	"golang.org/x/sys/unix"
 
 	"carillon/bench/stamp"
 	"carillon/engine/ws"
@@ -24,7 +22,8 @@ type attempt struct {
 	switched bool // the 101 has come
 	messages int  // since then
 	hello    []string
-	done     chan error // capacity 1
+	round    *round
+	timer    *time.Timer
 	ended    bool
 }
 
@@ -93,10 +92,12 @@ func (a *attempt) ready(c *conn) {
 func (a *attempt) fail(why string) { a.end(errors.New(why)) }
 
 func (a *attempt) end(err error) {
-	if !a.ended {
-		a.ended = true
-		a.done <- err
+	if a.ended {
+		return
 	}
+	a.ended = true
+	a.timer.Stop()
+	a.round.end(err)
 }
 
 // A Plan says which connections to make and how.
@@ -112,14 +113,34 @@ type Plan struct {
 	Base [stamp.Kinds]uint32
 }
 
-// maxFailed is how many connections may fail before no more are tried.
+// maxFailed is how many connections of a round may fail before no more are tried.
 const maxFailed = 100
+
+// A round is one call of Connect; the swarm's lock guards it.
+type round struct {
+	swarm  *Swarm
+	ctx    context.Context
+	failed int
+	first  error
+	going  sync.WaitGroup
+}
+
+// end takes note of how one of its attempts ended.
+func (r *round) end(err error) {
+	if err != nil && r.ctx.Err() == nil {
+		r.swarm.counts.Failed++
+		if r.failed++; r.first == nil {
+			r.first = err
+		}
+	}
+	<-r.swarm.slots
+	r.going.Done()
+}
 
 // Connect makes connections and waits for them. It returns the first error, and
 // how many failed.
 func (s *Swarm) Connect(ctx context.Context, p Plan) (failed int, first error) {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
+	r := &round{swarm: s, ctx: ctx}
 	start := stamp.Now()
 	for k, i := range p.Conns {
 		due := int64(0)
@@ -128,12 +149,6 @@ func (s *Swarm) Connect(ctx context.Context, p Plan) (failed int, first error) {
 			if !SleepUntil(ctx, due) {
 				break
 			}
-		}
-		mu.Lock()
-		giveUp := failed >= maxFailed
-		mu.Unlock()
-		if giveUp {
-			break
 		}
 		select {
 		case s.slots <- struct{}{}:
@@ -145,26 +160,28 @@ func (s *Swarm) Connect(ctx context.Context, p Plan) (failed int, first error) {
 		if due == 0 {
 			due = stamp.Now()
 		}
-		wg.Go(func() {
-			err := s.dial(ctx, i, due, p)
-			<-s.slots
-			if err != nil && ctx.Err() == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				failed++
-				if first == nil {
-					first = err
-				}
-			}
-		})
+		if r.going.Add(1); !s.dial(i, due, p, r) {
+			break
+		}
 	}
-	wg.Wait()
-	if failed > 0 {
-		s.mu.Lock()
-		s.counts.Failed += int64(failed)
-		s.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() { s.abandon(p.Conns, r) })
+	r.going.Wait()
+	stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return r.failed, r.first
+}
+
+// abandon ends what is under way of a round.
+func (s *Swarm) abandon(conns []int, r *round) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range conns {
+		if c := &s.conns[i]; c.try != nil && c.try.round == r {
+			c.try.end(r.ctx.Err())
+			c.cut()
+		}
 	}
-	return failed, first
 }
 
 // SleepUntil waits for a time of stamp.Now; false means that ctx ended.
@@ -183,34 +200,26 @@ func SleepUntil(ctx context.Context, at int64) bool {
 	}
 }
 
-func (s *Swarm) dial(ctx context.Context, i int, due int64, p Plan) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	d := net.Dialer{KeepAlive: -1, Control: bindLate}
-	if s.cfg.Sources > 0 {
-		n := s.cfg.Number(i) % uint32(s.cfg.Sources)
-		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, byte((n+2)>>8), byte(n+2))}
-	}
-	raw, err := d.DialContext(ctx, "tcp", s.cfg.Addr)
-	if err != nil {
-		return err
-	}
-	nc, err := toNBIO(raw)
-	if err != nil {
-		_ = raw.Close()
-		return fmt.Errorf("cannot watch a connection: %w", err)
-	}
-	r := s.cfg.Request(i)
-	c := &s.conns[i]
-	a := &attempt{due: due, done: make(chan error, 1), hello: r.Hello}
+// dial begins one connection of a round. It returns false when the round has failed
+// too often to go on.
+func (s *Swarm) dial(i int, due int64, p Plan, r *round) bool {
+	req := s.cfg.Request(i)
+	head := s.request(req)
+	fd, err := connectTo(s.addr, s.cfg.source(s.cfg.Number(i)))
 	s.mu.Lock()
-	if c.nc != nil {
-		s.mu.Unlock()
-		_ = nc.Close()
-		return fmt.Errorf("connection %d is there already", i)
+	defer s.mu.Unlock()
+	c := &s.conns[i]
+	if err == nil && c.fd != 0 {
+		_ = unix.Close(fd)
+		err = fmt.Errorf("connection %d is there already", i)
 	}
-	c.nc, c.try, c.state, c.id = nc, a, dialing, ""
-	c.system, c.group, c.groupEnd, c.sent = r.System, r.Group, noEnd, 0
+	if err != nil {
+		r.end(err)
+		return r.failed < maxFailed
+	}
+	a := &attempt{due: due, hello: req.Hello, round: r}
+	c.try, c.state, c.id = a, dialing, ""
+	c.system, c.group, c.groupEnd, c.sent = req.System, req.Group, noEnd, 0
 	c.fresh = 0
 	for k := range stamp.Kinds {
 		t := c.track(k)
@@ -219,32 +228,16 @@ func (s *Swarm) dial(ctx context.Context, i int, due int64, p Plan) error {
 			c.fresh |= 1 << k
 		}
 	}
-	s.mu.Unlock()
-	// The lock is what makes the session visible to the poller.
-	nc.Lock()
-	nc.SetSession(c)
-	nc.Unlock()
-	if _, err := s.nb.AddConn(nc); err != nil {
+	a.timer = time.AfterFunc(s.cfg.Timeout, func() {
 		s.mu.Lock()
-		c.nc, c.try, c.state = nil, nil, down
-		s.mu.Unlock()
-		return fmt.Errorf("cannot watch a connection: %w", err)
-	}
-	if _, err := nc.Write(s.request(r)); err != nil {
-		return err
-	}
-	select {
-	case err = <-a.done:
-		return err
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a.fail(fmt.Sprintf("no answer within %v", s.cfg.Timeout))
-	if c.nc == nc && c.state == dialing {
-		c.cut()
-	}
-	return <-a.done
+		defer s.mu.Unlock()
+		if c.try == a && !a.ended {
+			a.fail(fmt.Sprintf("no answer within %v", s.cfg.Timeout))
+			c.cut()
+		}
+	})
+	c.begin(fd, head)
+	return r.failed < maxFailed
 }
 
 func (s *Swarm) request(r Request) []byte {
@@ -254,16 +247,4 @@ func (s *Swarm) request(r Request) []byte {
 		b = append(append(b, line...), "\r\n"...)
 	}
 	return append(b, "\r\n"...)
-}
-
-// toNBIO makes a connection nbio's: a duplicate of its descriptor, while raw itself
-// is closed.
-func toNBIO(raw net.Conn) (*nbio.Conn, error) {
-	syscall.ForkLock.RLock() // between dup and close-on-exec
-	defer syscall.ForkLock.RUnlock()
-	nc, err := nbio.NBConn(raw)
-	if err == nil {
-		syscall.CloseOnExec(nc.Hash())
-	}
-	return nc, err
 }

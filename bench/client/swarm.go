@@ -12,13 +12,13 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"io"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-	"github.com/lesismal/nbio"
-	"github.com/lesismal/nbio/logging"
-	"github.com/lesismal/nbio/mempool"
+	"golang.org/x/sys/unix"
 
 	"carillon/bench/stamp"
 	"carillon/engine/ws"
@@ -62,14 +62,19 @@ type Request struct {
 // A Swarm is many clients.
 type Swarm struct {
 	// Immutable after New.
-	cfg    Config
-	nb     *nbio.Engine
-	key    string // of all handshakes; one is as good as many for measuring
-	accept string
-	slots  chan struct{} // of connections being made
+	cfg   Config
+	addr  unix.Sockaddr // of the server
+	poll  *poller
+	ended chan struct{} // closed when the poller goroutine has ended
+	// The poller goroutine ends when waker is closed.
+	wake, waker *os.File
+	key         string // of all handshakes; one is as good as many for measuring
+	accept      string
+	slots       chan struct{} // of connections being made
 
 	mu       sync.Mutex // guards the following fields
 	conns    []conn
+	byFD     []*conn       // by descriptor
 	tracks   []stamp.Track // stamp.Kinds for each connection
 	counts   Counts
 	latency  recorder // of messages, from when they were due
@@ -92,14 +97,11 @@ const (
 	readBufferBytes = 64 << 10
 )
 
-// The pool for what the kernel does not take at once.
-var writeBuffers = mempool.New(512, 64<<10)
-
 // LowestLatency, HighestLatency and LatencyDigits are how latencies are recorded,
-// in µs: with three digits, up to two minutes.
+// in µs: with three digits, up to twenty minutes.
 const (
 	LowestLatency  = 1
-	HighestLatency = 120_000_000
+	HighestLatency = 1_200_000_000
 	LatencyDigits  = 3
 )
 
@@ -175,32 +177,46 @@ func New(cfg Config) (*Swarm, error) {
 		latency: newRecorder(),
 		connect: newRecorder(),
 		rounds:  make(chan struct{}, 1),
+		ended:   make(chan struct{}),
 	}
 	s.accept = ws.AcceptKey(s.key)
 	for i := range s.conns {
 		s.conns[i] = conn{swarm: s, index: uint32(i)}
 	}
-	quietNBIO.Do(func() { logging.SetLogger(silent{}) })
-	s.nb = nbio.NewEngine(nbio.Config{
-		Name: "bench", NPoller: 1, ReadBufferSize: readBufferBytes,
-		MaxConnReadTimesPerEventLoop: 4, BodyAllocator: writeBuffers,
-	})
-	s.nb.OnData(onData)
-	s.nb.OnClose(onClose)
-	if err := s.nb.Start(); err != nil {
+	var err error
+	if s.addr, err = resolve(cfg.Addr); err != nil {
+		return nil, err
+	}
+	if s.poll, err = newPoller(); err != nil {
 		return nil, fmt.Errorf("event loop: %w", err)
 	}
+	if s.wake, s.waker, err = os.Pipe(); err == nil {
+		err = s.poll.add(int(s.wake.Fd()), false)
+	}
+	if err != nil {
+		s.poll.close()
+		return nil, fmt.Errorf("event loop: %w", err)
+	}
+	go s.run()
 	return s, nil
 }
 
 // Close ends the event loop and every connection. The swarm cannot be used again.
 func (s *Swarm) Close() {
+	_ = s.waker.Close()
+	<-s.ended
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i := range s.conns {
-		s.conns[i].state = leaving
+		if c := &s.conns[i]; c.fd != 0 {
+			if c.try == nil { // or the attempt ends with an error
+				c.state = leaving
+			}
+			c.over(io.EOF)
+		}
 	}
-	s.mu.Unlock()
-	s.nb.Stop()
+	s.poll.close()
+	_ = s.wake.Close()
 }
 
 // A Delta is what has happened since the last one.
@@ -247,23 +263,3 @@ func (s *Swarm) complainf(format string, v ...any) {
 		s.complain = append(s.complain, fmt.Sprintf(format, v...))
 	}
 }
-
-var quietNBIO sync.Once
-
-// silent drops nbio's log: what it has to say ends in a connection's error.
-type silent struct{}
-
-// SetLevel implements logging.Logger, as do the methods below.
-func (silent) SetLevel(int) {}
-
-// Debug implements logging.Logger.
-func (silent) Debug(string, ...any) {}
-
-// Info implements logging.Logger.
-func (silent) Info(string, ...any) {}
-
-// Warn implements logging.Logger.
-func (silent) Warn(string, ...any) {}
-
-// Error implements logging.Logger.
-func (silent) Error(string, ...any) {}

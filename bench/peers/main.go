@@ -34,7 +34,7 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:9991", "with -serve: `host:port` to listen on")
 	onMessage := flag.String("on-message", "ignore", "with -serve: `what` becomes of a client's message: ignore, echo")
 	only := flag.String("only", "", "with -compare: `names` of the contenders, separated by commas")
-	flag.IntVar(&o.Conns, "conns", 5000, "with -compare: connections")
+	flag.IntVar(&o.Conns, "conns", 10_000, "with -compare: connections")
 	flag.IntVar(&o.Size, "size", 128, "with -compare: `bytes` of data in a message")
 	flag.DurationVar(&o.Duration, "duration", 10*time.Second, "with -compare: how long each scenario lasts")
 	flag.IntVar(&o.Rounds, "rounds", 3, "with -compare: how often everything is done; the table shows medians")
