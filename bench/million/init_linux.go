@@ -27,6 +27,7 @@ func (p plan) sysctls() map[string]string {
 	return map[string]string{
 		"fs.nr_open":                   strconv.Itoa(files),
 		"fs.file-max":                  strconv.Itoa(2 * files),
+		"net.core.netdev_max_backlog":  strconv.Itoa(p.Clients),
 		"net.core.somaxconn":           "65535",
 		"net.ipv4.tcp_max_syn_backlog": "65535",
 		"net.ipv4.ip_local_port_range": "1024 65535",

@@ -197,6 +197,7 @@ func (l *loader) finish(ctx context.Context) error {
 	}
 	c, r := l.take(), l.r
 	r.Connected, r.Broken, r.Heartbeats, r.Complaints = c.Connected, c.Broken, c.Pings, l.complaints
+	r.Retransmitted = retransmitted()
 	r.ServerConnections, r.Stages, r.PerClient = s.Connections, l.stages.list, l.stages.perClient(l.Clients-warm)
 	r.ServerDescriptors, err = descriptors(l.stages.server) // last: the kernel keeps a record of each that it names
 	return err

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -81,6 +82,23 @@ func descriptors(pid int) (n int, err error) {
 			return n, err
 		}
 	}
+}
+
+// retransmitted is how many segments TCP has sent again since the machine began.
+func retransmitted() (n int) {
+	text, _ := os.ReadFile("/proc/net/snmp")
+	var names []string
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] != "Tcp:" {
+			continue
+		}
+		if i := slices.Index(names, "RetransSegs"); i > 0 && i < len(f) {
+			n, _ = strconv.Atoi(f[i])
+		}
+		names = f // the line before the one with the values
+	}
+	return n
 }
 
 func thisGuest() guest {

@@ -42,12 +42,15 @@ type result struct {
 	PingsAnswered int64   `json:"pings_answered"`
 	PingSeconds   float64 `json:"ping_seconds"`
 
-	ServerDescriptors int           `json:"server_descriptors"`
-	ServerConnections int           `json:"server_connections"` // by its own count
-	Stages            []stage       `json:"stages"`
-	PerClient         bytesByClient `json:"bytes_per_client"`
-	Complaints        []string      `json:"complaints"` // the first few of the clients
-	Failures          []string      `json:"failures"`
+	ServerDescriptors int `json:"server_descriptors"`
+	ServerConnections int `json:"server_connections"` // by its own count
+	// Retransmitted is how many TCP segments were sent again: on a loopback, those that
+	// the kernel had no room for.
+	Retransmitted int           `json:"retransmitted"`
+	Stages        []stage       `json:"stages"`
+	PerClient     bytesByClient `json:"bytes_per_client"`
+	Complaints    []string      `json:"complaints"` // the first few of the clients
+	Failures      []string      `json:"failures"`
 }
 
 type guest struct {
