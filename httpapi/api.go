@@ -59,7 +59,7 @@
 //	503 10008  a push to one client was lost: its connection could not take it
 //	503 10008  too many pushes wait; with Retry-After, and nothing was sent
 //	503 10015  the server is shutting down
-//	504 10008  the push takes longer than a minute; it goes on
+//	504 10008  the push takes longer than five minutes; it goes on
 //
 // An answer of 400 to 426 means that nothing was done.
 package httpapi
@@ -78,8 +78,9 @@ import (
 	"carillon/engine"
 )
 
-// pushTimeout bounds how long an answer waits for a fan-out.
-const pushTimeout = time.Minute
+// pushTimeout bounds how long an answer waits for a fan-out: one to a million
+// clients takes minutes on a slow machine.
+const pushTimeout = 5 * time.Minute
 
 // Options configures New.
 type Options struct {

@@ -10,15 +10,15 @@ import (
 )
 
 // NewServer returns a server for h, an API or what wraps one, whose limits suit
-// it: a request has 30 s to arrive (its head 10 s and 16 KiB), an answer two
-// minutes from then on, a push's included, and an idle connection stays for two
-// minutes. What net/http has to say goes to logger as warnings.
+// it: a request has 30 s to arrive (its head 10 s and 16 KiB), an answer six
+// minutes from then on, of which a push may take five, and an idle connection stays
+// for two. What net/http has to say goes to logger as warnings.
 func NewServer(h http.Handler, logger zerolog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      2 * pushTimeout,
+		WriteTimeout:      pushTimeout + time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(warnings{logger}, "", 0),
