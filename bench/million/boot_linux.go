@@ -30,10 +30,11 @@ type machine struct {
 // connection of the server, and one of the load generator.
 func memory(n int) int64 { return 1<<30 + 12<<10*int64(n) }
 
-// kernelArgs: an emulated CPU needs no care for the flaws of real ones; the clock of
-// one is taken for good, or the kernel finds it late and reads a slow one instead;
-// and its hash table of connections is for a server, not for memory as small as here.
-const kernelArgs = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable nowatchdog thash_entries=%d"
+// kernelArgs are: where its lines go; that it ends when it fails; no care for flaws
+// that an emulated CPU does not have; its clock is good though it is late at times,
+// and so are the CPUs; how many connections its hash table is for; and what the first
+// process is called with.
+const kernelArgs = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable nowatchdog thash_entries=%d -- " + prepareArg
 
 // run boots the machine, and returns what its last line said.
 func (m machine) run(ctx context.Context, p plan) (*result, error) {

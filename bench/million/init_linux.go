@@ -14,8 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loadArg is the argument of the first process when it has become the clients.
-const loadArg = "load"
+// What the first process is called with: by the kernel, and when it becomes the
+// clients.
+const (
+	prepareArg = "prepare"
+	loadArg    = "load"
+)
 
 // resultMark begins the line of the console that has the result.
 const resultMark = "RESULT "
@@ -48,14 +52,17 @@ func guestMain() {
 		err = json.Unmarshal(text, &p)
 	}
 	if err == nil {
-		if len(os.Args) > 1 && os.Args[1] == loadArg {
+		if os.Args[1] == loadArg {
 			r, err = load(p)
 		} else {
 			err = prepare(p)
 		}
 	}
+	if r == nil {
+		r = &result{}
+	}
 	if err != nil {
-		r = &result{Failures: []string{err.Error()}}
+		r.Failures = append(r.Failures, err.Error())
 	}
 	line, err := json.Marshal(r)
 	if err != nil {

@@ -78,7 +78,8 @@ func load(p plan) (*result, error) {
 		{"started", l.warmUp}, {"connected", l.connect}, {"held", l.hold}, {"pushed", l.push}, {"pinged", l.ping},
 	} {
 		if err := step.do(ctx); err != nil {
-			return nil, err
+			l.r.Failures = append(l.r.Failures, err.Error())
+			break
 		}
 		l.stages.add(step.name)
 	}
@@ -160,15 +161,13 @@ func (l *loader) push(ctx context.Context) error {
 		answered <- err
 	}()
 	l.until(func(c client.Counts) int64 { return c.Delivered })
-	if err := <-answered; err != nil {
-		return err
-	}
+	err := <-answered
 	time.Sleep(time.Second) // for what comes twice
 	l.swarm.Check(client.Totals{Systems: []uint32{1}}, 0, l.Clients)
 	c := l.take()
 	p.Delivered, p.Lost, p.Duplicated, p.Wrong = c.Delivered, c.Lost, c.Duplicated, c.Wrong
 	p.Latency, p.Seconds = report.Summarize(l.latency), float64(l.last-due)/1e9
-	return nil
+	return err
 }
 
 func (l *loader) ping(context.Context) error {

@@ -27,7 +27,7 @@ func (p plan) serverFlags() []string {
 }
 
 func main() {
-	if os.Getpid() == 1 { // of the guest
+	if len(os.Args) == 2 && (os.Args[1] == prepareArg || os.Args[1] == loadArg) && os.Getpid() == 1 {
 		guestMain()
 		return
 	}
@@ -45,7 +45,7 @@ func hostMain() error {
 	flag.StringVar(&m.accel, "accel", "tcg", "what runs the guest, `tcg|kvm`: software, or the CPU itself where the host lets it")
 	flag.StringVar(&m.kernel, "kernel", "", "`file` with the guest's kernel")
 	flag.StringVar(&m.server, "server", "", "`file` with the server, linked statically")
-	flag.DurationVar(&m.limit, "limit", 40*time.Minute, "`time` after which the guest is ended")
+	flag.DurationVar(&m.limit, "limit", 90*time.Minute, "`time` after which the guest is ended")
 	out := flag.String("json", "", "`file` for the result, instead of standard output")
 	flag.Parse()
 	switch {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,7 +32,10 @@ func (q *stages) add(name string) {
 }
 
 // perClient compares the first stage with the second, n clients later.
-func (q *stages) perClient(n int) bytesByClient {
+func (q *stages) perClient(n int) (none bytesByClient) {
+	if len(q.list) < 2 {
+		return none
+	}
 	a, b := q.list[0], q.list[1]
 	each := func(before, after int64) float64 { return float64((after - before) / int64(n)) }
 	return bytesByClient{each(a.ServerRSS, b.ServerRSS), each(a.ClientRSS, b.ClientRSS), each(a.Kernel, b.Kernel)}
@@ -102,11 +104,12 @@ func retransmitted() (n int) {
 }
 
 func thisGuest() guest {
-	g := guest{CPUs: runtime.NumCPU(), Memory: fields("/proc/meminfo")["MemTotal"]}
+	g := guest{Memory: fields("/proc/meminfo")["MemTotal"]}
 	text, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(text)) {
 		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
 			g.CPU = strings.TrimSpace(value)
+			g.CPUs++
 		}
 	}
 	var u syscall.Utsname

@@ -6,9 +6,10 @@
 #	bench/million/run.sh -n 1000000 -json f   # 13 GiB of memory; 20 minutes without KVM
 #	bench/million/run.sh -h
 #
-# It needs Go, QEMU (Debian's qemu-system-x86, installed here if root runs this), and
-# a kernel: the newest of Debian's for virtual machines, downloaded and unpacked but not installed, or
-# that of the file KERNEL. Both come from the host's package sources.
+# Files are named from the top of the repository. It needs Go, QEMU (Debian's
+# qemu-system-x86, installed here if root runs this), and a kernel: the newest of
+# Debian's for virtual machines, downloaded and unpacked but not installed, or the file
+# KERNEL. Both come from the host's package sources.
 set -eu
 cd "$(dirname "$0")/../.."
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/carillon-million
@@ -20,7 +21,7 @@ if ! command -v qemu-system-x86_64 >/dev/null; then
 	apt-get install -y -q --no-install-recommends qemu-system-x86 >&2
 fi
 
-kernel=${KERNEL:-$(find "$cache" -name 'vmlinuz-*')}
+kernel=${KERNEL:-$(find "$cache" -name 'vmlinuz-*' | head -n 1)}
 if [ -z "$kernel" ]; then
 	package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-.*\)/\1/p' | head -n 1)
 	[ -n "$package" ] || { echo "run.sh: no package linux-image-cloud-amd64; try apt-get update, or give a kernel in KERNEL" >&2; exit 1; }
