@@ -26,9 +26,9 @@ type machine struct {
 	limit          time.Duration
 }
 
-// memory is what n clients need in bytes: of each there are two sockets, one
-// connection of the server, and one of the load generator.
-func memory(n int) int64 { return 1<<30 + 12<<10*int64(n) }
+// memory is what n clients need in bytes: of each there are two sockets and what
+// waits in them, one connection of the server, and one of the load generator.
+func memory(n int) int64 { return 1<<30 + 13<<10*int64(n) }
 
 // kernelArgs are: where its lines go; that it ends when it fails; no care for flaws
 // that an emulated CPU does not have; its clock is good though it is late at times,

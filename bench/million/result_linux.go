@@ -44,8 +44,8 @@ type result struct {
 
 	ServerDescriptors int `json:"server_descriptors"`
 	ServerConnections int `json:"server_connections"` // by its own count
-	// Retransmitted is how many TCP segments were sent again: on a loopback, those that
-	// the kernel had no room for.
+	// Retransmitted is how many TCP segments were sent again: the kernel had dropped
+	// them, or the CPU came to them after more than 0.2 s.
 	Retransmitted int           `json:"retransmitted"`
 	Stages        []stage       `json:"stages"`
 	PerClient     bytesByClient `json:"bytes_per_client"`

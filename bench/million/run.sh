@@ -3,7 +3,7 @@
 # privileges of its own, whatever the host's limit for descriptors is.
 #
 #	bench/million/run.sh                      # 20,000 clients, half a minute
-#	bench/million/run.sh -n 1000000 -json f   # 13 GiB of memory; 20 minutes without KVM
+#	bench/million/run.sh -n 1000000 -json f   # 14 GiB of memory; 20 minutes and more
 #	bench/million/run.sh -h
 #
 # Files are named from the top of the repository. It needs Go, QEMU (Debian's
