@@ -31,6 +31,8 @@ type Engine struct {
 	auth    chan authJob
 	addrs   *addrLimits // nil without any
 
+	keepTime func() // turns the clock until ctx is done; a test has time of its own
+
 	tls        *tls.Config // nil without TLS
 	tlsRunning atomic.Int32
 	tlsWaiting chan *tlsStream
@@ -109,6 +111,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e.nb = newNBIO(o, e.log)
 	e.sockets = kernelSockets{e.nb}
+	e.keepTime = e.tickClock
 	return e, nil
 }
 
@@ -130,7 +133,7 @@ func (e *Engine) Start() error {
 	e.started = time.Now()
 	e.watchMemory()
 	e.phase.Store(phaseRunning)
-	e.wg.Go(e.tickClock)
+	e.wg.Go(e.keepTime)
 	for _, l := range e.loops {
 		e.wg.Go(l.housekeep)
 		e.wg.Go(l.work)
@@ -157,18 +160,30 @@ func (e *Engine) startLoops() error {
 	return e.watchWakers()
 }
 
-// tickClock keeps the coarse clock, so that reading it costs a load.
+// tickClock turns the clock as time passes.
 func (e *Engine) tickClock() {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
-			e.clock.Store(uint32(time.Since(e.started) / tick))
-			e.watchMemory()
-			e.endStalled()
+			e.turn(uint32(time.Since(e.started) / tick))
 		case <-e.ctx.Done():
 			return
+		}
+	}
+}
+
+// turn sets the coarse clock, which makes reading it a load, and has the
+// housekeepers turn their wheels.
+func (e *Engine) turn(now uint32) {
+	e.clock.Store(now)
+	e.watchMemory()
+	e.endStalled()
+	for _, l := range e.loops {
+		select {
+		case l.turned <- struct{}{}:
+		default:
 		}
 	}
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"carillon/engine/wheel"
 )
@@ -21,8 +20,9 @@ type loop struct {
 	msgsIn, msgsOut   atomic.Uint64
 	bytesIn, bytesOut atomic.Uint64
 
-	wake chan struct{} // capacity 1: the lists below are not empty
-	quit chan struct{}
+	turned chan struct{} // capacity 1: the clock was turned
+	wake   chan struct{} // capacity 1: the lists below are not empty
+	quit   chan struct{}
 
 	mu sync.Mutex // guards the following fields; bounded by the number of clients
 	// drainable clients have an empty nbio queue and something more to send.
@@ -36,9 +36,10 @@ type loop struct {
 func newLoop(e *Engine, index int) *loop {
 	l := &loop{
 		e: e, index: index,
-		wheel: wheel.New(0, func(c *Client) *wheel.Links[Client] { return &c.timer }),
-		wake:  make(chan struct{}, 1),
-		quit:  make(chan struct{}),
+		wheel:  wheel.New(0, func(c *Client) *wheel.Links[Client] { return &c.timer }),
+		turned: make(chan struct{}, 1),
+		wake:   make(chan struct{}, 1),
+		quit:   make(chan struct{}),
 	}
 	l.tasks.init()
 	return l
@@ -58,12 +59,10 @@ func (l *loop) post(list *[]*Client, c *Client) {
 
 // housekeep runs until quit is closed and nothing is left on the lists.
 func (l *loop) housekeep() {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
 	var drainable, ended, gone []*Client
 	for quit, idle := false, false; !quit || !idle; {
 		select {
-		case <-ticker.C:
+		case <-l.turned:
 			l.wheel.Advance(l.e.tickNow(), l.visit)
 		case <-l.wake:
 		case <-l.quit:
