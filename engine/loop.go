@@ -26,11 +26,11 @@ type loop struct {
 
 	mu sync.Mutex // guards the following fields; bounded by the number of clients
 	// drainable clients have an empty nbio queue and something more to send.
-	drainable []*Client
+	drainable clientList
 	// ended clients are out of the registry; OnClose is due.
-	ended []*Client
+	ended clientList
 	// gone clients have no socket any more.
-	gone []*Client
+	gone clientList
 }
 
 func newLoop(e *Engine, index int) *loop {
@@ -47,19 +47,25 @@ func newLoop(e *Engine, index int) *loop {
 
 // post adds c to one of the housekeeper's lists. It does not block and takes no
 // lock but the loop's own: nbio calls it under a connection's lock.
-func (l *loop) post(list *[]*Client, c *Client) {
+func (l *loop) post(list *clientList, c *Client) {
 	l.mu.Lock()
-	*list = append(*list, c)
+	list.add(c)
 	l.mu.Unlock()
+	l.rouse()
+}
+
+func (l *loop) rouse() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
 }
 
-// housekeep runs until quit is closed and nothing is left on the lists.
+// housekeep runs until quit is closed and nothing is left on the lists. It takes a
+// block of each at a time, so that a mass event holds up neither the wheel nor
+// the other lists.
 func (l *loop) housekeep() {
-	var drainable, ended, gone []*Client
+	var drainable, ended, gone *clientBlock
 	for quit, idle := false, false; !quit || !idle; {
 		select {
 		case <-l.turned:
@@ -69,31 +75,17 @@ func (l *loop) housekeep() {
 			quit = true
 		}
 		l.mu.Lock()
-		l.drainable, drainable = drainable[:0], l.drainable
-		l.ended, ended = ended[:0], l.ended
-		l.gone, gone = gone[:0], l.gone
+		drainable, ended, gone = l.drainable.take(drainable), l.ended.take(ended), l.gone.take(gone)
+		more := !l.drainable.empty() || !l.ended.empty() || !l.gone.empty()
 		l.mu.Unlock()
-		idle = len(drainable)+len(ended)+len(gone) == 0
-		for _, c := range drainable {
-			c.drain()
+		if more {
+			l.rouse()
 		}
-		for _, c := range gone {
-			c.disconnected()
-		}
-		for _, c := range ended {
-			c.report()
-		}
-		drainable, ended, gone = emptied(drainable), emptied(ended), emptied(gone)
+		idle = drainable == nil && ended == nil && gone == nil
+		drainable.each((*Client).drain)
+		gone.each((*Client).disconnected)
+		ended.each((*Client).report)
 	}
-}
-
-// emptied drops the pointers, and the list itself if a mass event made it long.
-func emptied(list []*Client) []*Client {
-	if cap(list) > 4096 {
-		return nil
-	}
-	clear(list)
-	return list[:0]
 }
 
 // visit is called by the wheel when a client's tick has come, and returns the
