@@ -16,8 +16,10 @@ type addrLimits struct {
 	mu   sync.Mutex // guards the following fields
 	byIP map[netip.Addr]*addrCount
 	// left are addresses whose last connection went in the tick of their last
-	// handshake, which is still to be remembered for the rest of it.
+	// handshake, which is still to be remembered for the rest of it. That tick is
+	// over for the first ones, due of them.
 	left []netip.Addr
+	due  int
 	tick uint32
 }
 
@@ -104,18 +106,19 @@ func (l *addrLimits) leave(ip netip.Addr, refused bool, now uint32) {
 	}
 }
 
-// turnLocked forgets those who left in an earlier tick and did not come back.
+// turnLocked forgets some of those who left in an earlier tick and did not come back:
+// more than one call adds, and few enough not to hold up the others.
 func (l *addrLimits) turnLocked(now uint32) {
-	if l.tick == now {
-		return
+	if l.tick != now {
+		l.tick, l.due = now, len(l.left)
 	}
-	l.tick = now
-	for _, ip := range l.left {
-		if n := l.byIP[ip]; n != nil && n.open+n.refused == 0 {
+	n := min(l.due, 4)
+	for _, ip := range l.left[:n] {
+		if c := l.byIP[ip]; c != nil && c.open+c.refused == 0 && c.second != now {
 			delete(l.byIP, ip)
 		}
 	}
-	l.left = nil
+	l.left, l.due = l.left[n:], l.due-n
 }
 
 // enterAddr counts a connection of ip. flags is for the client, so that leaveAddr

@@ -113,12 +113,16 @@ func TestAddrLimitsForget(t *testing.T) {
 			t.Errorf("%d addresses, %d left", len(l.byIP), len(l.left))
 		}
 	}
-	l.enter(ip(5000), 100)
-	if len(l.byIP) != 1 || len(l.left) != 0 {
+	for tick := range uint32(1000) { // a few are forgotten each time
+		l.enter(ip(5000), 100+tick)
+		l.leave(ip(5000), false, 100+tick)
+	}
+	l.enter(ip(5000), 1100)
+	if len(l.byIP) != 1 || l.due != 0 {
 		t.Errorf("%d addresses, %d left", len(l.byIP), len(l.left))
 	}
 	for n := range 1 + refusingPerIP {
-		if _, flood := l.enter(ip(5000), uint32(200+n)); flood != (n == refusingPerIP) {
+		if _, flood := l.enter(ip(5000), uint32(1200+n)); flood != (n == refusingPerIP) {
 			t.Errorf("connection %d over the limit: flood %v", n+1, flood)
 		}
 	}
