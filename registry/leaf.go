@@ -91,6 +91,11 @@ func (l *leaf[E]) search(key uint64) int {
 	return i
 }
 
+// alike returns how many bits all keys of l, which has slots, have in common.
+func (l *leaf[E]) alike() int {
+	return bits.LeadingZeros64(l.at(0).key ^ l.at(int(l.count)-1).key)
+}
+
 // index returns the index of e, whose key is key, or -1.
 func (l *leaf[E]) index(key uint64, e *E) int {
 	for i := l.search(key); i < int(l.count) && l.at(i).key == key; i++ {

@@ -1,9 +1,6 @@
 package registry
 
-import (
-	"math/bits"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // A leaf that is left with fewSlots or less is merged with its neighbour if they
 // have mergeSlots or less together. That is half of what splits a leaf, so that a
@@ -37,7 +34,7 @@ type table[E any] struct {
 // leafAt returns the leaf whose range holds key, or nil if the table is empty.
 func (t *table[E]) leafAt(key uint64) *leaf[E] {
 	l := t.root.Load()
-	if l != nil && l.dir != nil {
+	for l != nil && l.dir != nil {
 		l = l.dir.at(key)
 	}
 	return l
@@ -107,9 +104,10 @@ func (t *table[E]) insert(key uint64, e *E, less func(a, b *E) bool) {
 		i++
 	}
 	l = l.with(i, x)
-	if l.count <= maxSlots || !t.split(l) {
-		t.put(key, l)
+	for l.count > maxSlots && l.alike() < maxDepth {
+		l = t.split(key, l)
 	}
+	t.put(key, l)
 }
 
 // remove takes e, whose key is key, out of the table, and reports whether it was
@@ -123,77 +121,77 @@ func (t *table[E]) remove(key uint64, e *E) bool {
 	if i < 0 {
 		return false
 	}
-	l = l.without(i)
-	if d := t.root.Load().dir; d != nil {
-		d.merge(key, l)
-		if d.full == 0 {
-			t.shrink(d)
-		}
-	} else if l.count > 0 {
-		t.root.Store(l)
-	} else {
-		t.root.Store(nil)
+	l = t.merge(key, l.without(i))
+	d := t.above(key, l.depth)
+	t.put(key, l)
+	if d != nil && d.full == 0 {
+		depth, leaves := d.deepest()
+		d = d.resized(depth)
+		d.full = leaves
+		t.put(key, &d.root)
 	}
 	return true
 }
 
-// put makes l the leaf of its range, the one that holds key.
+// above returns the directory with the entries for what has the given depth and
+// holds key in its range, or nil if that is the root.
+func (t *table[E]) above(key uint64, depth uint8) *directory[E] {
+	var above *directory[E]
+	for d := t.root.Load().dir; d != nil && d.start < depth; d = d.at(key).dir {
+		above = d
+	}
+	return above
+}
+
+// put makes l the leaf of its range, the one that holds key, or what leads on to
+// it.
 func (t *table[E]) put(key uint64, l *leaf[E]) {
-	if d := t.root.Load().dir; d != nil {
+	switch d := t.above(key, l.depth); {
+	case d != nil:
 		d.put(key, l)
-	} else {
+	case l.count > 0 || l.dir != nil:
 		t.root.Store(l)
+	default:
+		t.root.Store(nil)
 	}
 }
 
-// split publishes the slots of l, which is too big, as two leaves, one bit below
-// the prefix that all its keys share. It reports false and does nothing if that
-// is too deep.
-//
-// Both halves are small enough: before the last insert l either fitted, or its
-// keys were alike in maxDepth bits and now stay together beside one new key.
-func (t *table[E]) split(l *leaf[E]) bool {
-	s := l.slots()
-	first, last := s[0].key, s[len(s)-1].key
-	common := uint8(bits.LeadingZeros64(first ^ last))
-	if common >= maxDepth {
-		return false
-	}
-	depth := common + 1
-	d := t.root.Load().dir
-	grow := d == nil || d.depth < depth
+// split cuts l, which is too big, in two. It publishes the half that does not
+// hold key in its range, and returns the other half for the caller to publish or
+// to split again: it is too big as well if the keys of l are alike in a bit more.
+func (t *table[E]) split(key uint64, l *leaf[E]) *leaf[E] {
+	depth := l.depth + 1
+	d := t.above(key, depth)
 	switch {
-	case d == nil: // l is the whole table and takes up the whole directory below
-		d = newDirectory[E](depth)
-	case grow:
+	case d == nil || l.depth == d.start+maxBits:
+		d = newDirectory[E](l.depth, depth)
+		d.put(key, l)
+		t.put(key, &d.root)
+	case l.depth == d.depth:
 		d = d.resized(depth)
+		t.put(key, &d.root)
 	}
-	// The prefix may be longer than the depth of l: then the ranges beside it,
-	// one at each depth, are left without an entry.
-	for level := l.depth + 1; level <= common; level++ {
-		none, _ := newLeaf[E](level, 0)
-		d.put(first^1<<(64-level), none)
-	}
-	width := 64 - depth
-	half := l.search(last >> width << width)
-	d.put(first, leafOf(depth, s[:half], nil))
-	d.put(last, leafOf(depth, s[half:], nil))
 	if depth == d.depth {
 		d.full += 2
 	}
-	if grow {
-		t.root.Store(&d.root)
+	bit := uint64(1) << (64 - depth)
+	s, half := l.slots(), l.search(key&-bit|bit)
+	low, high := leafOf(depth, s[:half], nil), leafOf(depth, s[half:], nil)
+	if key&bit != 0 {
+		low, high = high, low
 	}
-	return true
+	d.put(key^bit, high)
+	return low
 }
 
-// merge publishes l, the leaf that holds key in its range, merged with its
-// neighbours for as long as they fit together well.
-func (d *directory[E]) merge(key uint64, l *leaf[E]) {
+// merge returns l, the leaf that holds key in its range, merged with its
+// neighbours for as long as they fit together well. The caller publishes it.
+func (t *table[E]) merge(key uint64, l *leaf[E]) *leaf[E] {
 	for l.depth > 0 && l.count <= fewSlots {
 		bit := uint64(1) << (64 - l.depth)
+		d := t.above(key, l.depth)
 		buddy := d.at(key ^ bit)
-		if buddy.depth != l.depth || buddy.count+l.count > mergeSlots {
+		if buddy.dir != nil || buddy.depth != l.depth || buddy.count+l.count > mergeSlots {
 			break
 		}
 		if l.depth == d.depth {
@@ -205,20 +203,5 @@ func (d *directory[E]) merge(key uint64, l *leaf[E]) {
 		}
 		l = leafOf(l.depth-1, low.slots(), high.slots())
 	}
-	d.put(key, l)
-}
-
-// shrink replaces d, in which no leaf is at full depth, by the smallest directory
-// that will do, or by its only leaf.
-func (t *table[E]) shrink(d *directory[E]) {
-	depth, leaves := d.deepest()
-	if depth > 0 {
-		d = d.resized(depth)
-		d.full = leaves
-		t.root.Store(&d.root)
-	} else if l := d.at(0); l.count > 0 {
-		t.root.Store(l)
-	} else {
-		t.root.Store(nil)
-	}
+	return l
 }

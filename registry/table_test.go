@@ -21,40 +21,58 @@ func (t *table[E]) check() error {
 	if root == nil {
 		return nil
 	}
-	d := root.dir
-	if d == nil {
-		if root.count == 0 {
-			return fmt.Errorf("the only leaf is empty")
-		}
-		return root.check(0, 0)
+	if root.dir != nil {
+		return root.dir.check(0, 0)
 	}
-	if len(d.entries) != 1<<d.depth || root != &d.root || root.count != 0 {
-		return fmt.Errorf("directory of depth %d has %d entries, root %+v", d.depth, len(d.entries), root)
+	if root.count == 0 {
+		return fmt.Errorf("the only leaf is empty")
+	}
+	return root.check(0, 0)
+}
+
+// check returns what is wrong with d as the directory of the range that begins at
+// key.
+func (d *directory[E]) check(key uint64, start uint8) error {
+	bits := d.depth - d.start
+	if d.start != start || bits < 1 || bits > maxBits || len(d.entries) != 1<<bits {
+		return fmt.Errorf("directory at depth %d starts at %d and ends at %d, with %d entries", start, d.start, d.depth, len(d.entries))
+	}
+	if r := &d.root; r.dir != d || r.depth != start || r.count != 0 {
+		return fmt.Errorf("directory at depth %d has the root %+v", start, r)
 	}
 	full := 0
 	for i := 0; i < len(d.entries); {
 		l := d.entries[i].Load()
+		if l.depth <= start || l.depth > d.depth {
+			return fmt.Errorf("depth %d in a directory from %d to %d", l.depth, start, d.depth)
+		}
 		span := 1 << (d.depth - l.depth)
 		for j := i; j < i+span; j++ {
 			if d.entries[j].Load() != l {
 				return fmt.Errorf("entry %d differs from %d: the leaf has depth %d of %d", j, i, l.depth, d.depth)
 			}
 		}
-		key := uint64(i) << (64 - d.depth)
-		if err := l.check(key, l.depth); err != nil {
-			return err
-		}
-		if l.depth == 0 {
-			return fmt.Errorf("directory over a single leaf")
-		}
-		buddy := d.at(key ^ 1<<(64-l.depth))
-		if buddy.depth == l.depth && max(l.count, buddy.count) <= fewSlots {
-			return fmt.Errorf("buddies of depth %d with %d and %d slots were not merged", l.depth, l.count, buddy.count)
-		}
 		if l.depth == d.depth {
 			full++
 		}
+		key := key | uint64(i)<<(64-d.depth)
 		i += span
+		if l.dir != nil {
+			if l.depth != start+maxBits {
+				return fmt.Errorf("a directory at depth %d in one that starts at %d", l.depth, start)
+			}
+			if err := l.dir.check(key, l.depth); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := l.check(key, l.depth); err != nil {
+			return err
+		}
+		buddy := d.at(key ^ 1<<(64-l.depth))
+		if buddy.dir == nil && buddy.depth == l.depth && max(l.count, buddy.count) <= fewSlots {
+			return fmt.Errorf("buddies of depth %d with %d and %d slots were not merged", l.depth, l.count, buddy.count)
+		}
 	}
 	if full != d.full || full == 0 {
 		return fmt.Errorf("%d full leaves, counted as %d", full, d.full)
@@ -95,12 +113,13 @@ func (t *table[E]) all() []slot[E] {
 	}
 }
 
-// depth returns the depth of the directory of t, 0 if there is none.
-func (t *table[E]) depth() uint8 {
-	if l := t.root.Load(); l != nil && l.dir != nil {
-		return l.dir.depth
+// depth returns the depth of the directories of t on the way to key 0, 0 if there
+// is none.
+func (t *table[E]) depth() (depth uint8) {
+	for l := t.root.Load(); l != nil && l.dir != nil; l = l.dir.at(0) {
+		depth = l.dir.depth
 	}
-	return 0
+	return depth
 }
 
 // A tableModel does to a sorted slice what is done to a table.
@@ -169,7 +188,8 @@ func TestTableAgainstModel(t *testing.T) {
 		{"few keys", 1000, func(r *rand.Rand) uint64 { return mix(r.Uint64N(20)) }},
 		{"6 owners in 3 bits", 3000, func(r *rand.Rand) uint64 { return listKey(r.Uint64(), uint8(r.IntN(6)), 3) }},
 		{"1 owner of 256", 1000, func(r *rand.Rand) uint64 { return listKey(r.Uint64(), 77, 8) }},
-		{"alike in 12 bits", 300, func(r *rand.Rand) uint64 { return r.Uint64() >> 12 }},
+		{"alike in maxBits bits", 3000, func(r *rand.Rand) uint64 { return r.Uint64() >> maxBits }},
+		{"full directories", 3000, func(r *rand.Rand) uint64 { return mix(r.Uint64N(8))>>52<<52 | r.Uint64()>>maxBits }},
 		{"alike in maxDepth bits", 300, func(r *rand.Rand) uint64 { return r.Uint64() >> maxDepth }},
 		{"clusters", 600, func(r *rand.Rand) uint64 { return mix(r.Uint64N(3))&^0xffff<<8 | r.Uint64()>>48 }},
 	}
