@@ -8,6 +8,7 @@ require (
 	github.com/lesismal/nbio v1.6.12
 	github.com/rs/zerolog v1.35.1
 	github.com/sony/sonyflake/v2 v2.2.0
+	github.com/tidwall/btree v1.8.2
 	github.com/valyala/fastjson v1.6.10
 	golang.org/x/sys v0.49.0
 )

@@ -1,6 +1,11 @@
 package registry
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/tidwall/btree"
+)
 
 // A record is what a server would have one of per connection. It takes up one
 // cache line, so that all structures have the same to fetch.
@@ -35,6 +40,9 @@ type indexed interface {
 	get(id uint64) *record
 	walk() int // visits every record and returns how many there are
 }
+
+// A loader can take in many records at once, which takes long one by one.
+type loader interface{ load([]*record) }
 
 // tables is the id index of a registry by itself.
 type tables struct {
@@ -151,6 +159,58 @@ func (x *syncMap) walk() (n int) {
 	return n
 }
 
+// bTree is a persistent B-tree: readers load the current version, and a writer
+// copies what it changes of it and publishes the next one.
+type bTree struct {
+	mu      sync.Mutex
+	current atomic.Pointer[btree.Map[uint64, *record]]
+}
+
+func newBTree() *bTree {
+	x := new(bTree)
+	x.current.Store(new(btree.Map[uint64, *record]))
+	return x
+}
+
+func (x *bTree) change(f func(*btree.Map[uint64, *record])) {
+	x.mu.Lock()
+	next := x.current.Load().Copy()
+	f(next)
+	x.current.Store(next)
+	x.mu.Unlock()
+}
+
+func (x *bTree) put(c *record) {
+	x.change(func(m *btree.Map[uint64, *record]) { m.Set(mix(c.id), c) })
+}
+
+func (x *bTree) del(c *record) {
+	x.change(func(m *btree.Map[uint64, *record]) { m.Delete(mix(c.id)) })
+}
+
+func (x *bTree) load(records []*record) {
+	x.change(func(m *btree.Map[uint64, *record]) {
+		for _, c := range records {
+			m.Set(mix(c.id), c)
+		}
+	})
+}
+
+func (x *bTree) get(id uint64) *record {
+	c, _ := x.current.Load().Get(mix(id))
+	return c
+}
+
+func (x *bTree) walk() (n int) {
+	x.current.Load().Scan(func(_ uint64, c *record) bool {
+		if c.id != 0 {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
 // registered is a registry with a single system: two indexes.
 type registered struct{ r *Registry[*record] }
 
@@ -200,83 +260,8 @@ var benchIndexes = []struct {
 	{"1 index/tables", 1, func() indexed { return new(tables) }},
 	{"1 index/RWMutex+map", 1, func() indexed { return newLockedMaps() }},
 	{"1 index/sync.Map", 1, func() indexed { return new(syncMap) }},
+	{"1 index/persistent B-tree", 1, func() indexed { return newBTree() }},
 	{"2 indexes/Registry", 2, func() indexed { return registered{New[*record](benchOwners)} }},
 	{"2 indexes/RWMutex+map", 2, func() indexed { return both{newLockedMaps(), newLockedMaps()} }},
 	{"2 indexes/sync.Map", 2, func() indexed { return both{new(syncMap), new(syncMap)} }},
 }
-
-// A grouped is a structure of groups under measurement.
-type grouped interface {
-	bind(group string, member int)
-	count() int       // groups
-	ofMembers() int64 // bytes that members hold of their own
-}
-
-type registeredGroups struct {
-	r       *Registry[int]
-	members []Member[int]
-	bound   int64
-}
-
-func newRegisteredGroups(members int) grouped {
-	x := &registeredGroups{r: New[int](benchOwners), members: make([]Member[int], members)}
-	for i := range x.members {
-		if err := x.r.Join(&x.members[i], uint64(i), i%benchOwners, "system"); err != nil {
-			panic(err)
-		}
-	}
-	return x
-}
-
-func (x *registeredGroups) bind(group string, member int) {
-	if added, err := x.r.Bind(&x.members[member], group); !added || err != nil {
-		panic("not added")
-	}
-	x.bound++
-}
-
-func (x *registeredGroups) count() int       { return x.r.Groups() }
-func (x *registeredGroups) ofMembers() int64 { return 16 * x.bound }
-
-type mapGroups struct {
-	sync.RWMutex
-	groups  map[string]map[uint64]*record
-	records []*record
-}
-
-func newMapGroups(members int) grouped {
-	return &mapGroups{groups: make(map[string]map[uint64]*record), records: newRecords(members)}
-}
-
-func (x *mapGroups) bind(group string, member int) {
-	x.Lock()
-	defer x.Unlock()
-	if x.groups[group] == nil {
-		x.groups[group] = make(map[uint64]*record)
-	}
-	x.groups[group][x.records[member].id] = x.records[member]
-}
-
-func (x *mapGroups) count() int       { return len(x.groups) }
-func (x *mapGroups) ofMembers() int64 { return 0 }
-
-type syncMapGroups struct {
-	groups  sync.Map
-	records []*record
-}
-
-func newSyncMapGroups(members int) grouped { return &syncMapGroups{records: newRecords(members)} }
-
-func (x *syncMapGroups) bind(group string, member int) {
-	g, ok := x.groups.Load(group)
-	if !ok {
-		g, _ = x.groups.LoadOrStore(group, new(sync.Map))
-	}
-	g.(*sync.Map).Store(x.records[member].id, x.records[member])
-}
-
-func (x *syncMapGroups) count() (n int) {
-	x.groups.Range(func(any, any) bool { n++; return true })
-	return n
-}
-func (x *syncMapGroups) ofMembers() int64 { return 0 }

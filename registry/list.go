@@ -1,6 +1,9 @@
 package registry
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // A list is a system or a group: a name and its members. It is in its index from
 // its first member to its last, and once empty it is not used again.
@@ -73,6 +76,16 @@ func (c *membership[V]) find(name string) *list[V] {
 		}
 	}
 	return nil
+}
+
+// names returns the names of the groups, the latest last.
+func (c *membership[V]) names() []string {
+	var names []string
+	for ; c != nil; c = c.before {
+		names = append(names, c.group.name)
+	}
+	slices.Reverse(names)
+	return names
 }
 
 // without returns the chain without group. What was bound before it is shared,

@@ -1,9 +1,6 @@
 package registry
 
-import (
-	"slices"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // A Member is one client's place in a [Registry]. The caller embeds it in its
 // own record, or points at it from there; the zero Member is ready for Join. A
@@ -69,12 +66,7 @@ func (m *Member[V]) System() string {
 // which it was bound to them. The slice is the caller's. It is empty before Join
 // and after Leave.
 func (m *Member[V]) Groups() []string {
-	var names []string
-	for c := m.chain(); c != nil; c = c.before {
-		names = append(names, c.group.name)
-	}
-	slices.Reverse(names)
-	return names
+	return m.chain().names()
 }
 
 // InGroup reports whether the member is in the named group of its system. It

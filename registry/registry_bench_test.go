@@ -3,7 +3,6 @@ package registry
 import (
 	"math/rand/v2"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -23,8 +22,12 @@ const (
 // filled returns an index of a million records, and the records.
 func filled(make func() indexed) (indexed, []*record) {
 	x, records := make(), newRecords(benchSize)
-	for _, c := range records {
-		x.put(c)
+	if l, ok := x.(loader); ok {
+		l.load(records)
+	} else {
+		for _, c := range records {
+			x.put(c)
+		}
 	}
 	runtime.GC()
 	return x, records
@@ -178,8 +181,8 @@ func BenchmarkFill(b *testing.B) {
 	}
 }
 
-// One op doubles the directory of a system of a million members, which is the
-// longest that any lock is held for.
+// One op doubles the largest directory of a system of a million members, which is
+// the longest that any lock is held for. The directories of a group are the same.
 func BenchmarkDouble(b *testing.B) {
 	x, _ := filled(func() indexed { return registered{New[*record](benchOwners)} })
 	d := x.(registered).r.System("system").l.members.root.Load().dir
@@ -189,44 +192,4 @@ func BenchmarkDouble(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(len(d.entries)), "pointers")
-}
-
-// One op is 100,000 groups of three members each. What the members keep
-// themselves, 16 B for each group they are in, is not counted.
-func BenchmarkGroupOfThree(b *testing.B) {
-	const groups = 100_000
-	names := make([]string, groups)
-	for i := range names {
-		names[i] = "room-" + strconv.Itoa(i)
-	}
-	for _, bb := range []struct {
-		name string
-		make func() grouped
-	}{
-		{"Registry", func() grouped { return newRegisteredGroups(1000) }},
-		{"RWMutex+map", func() grouped { return newMapGroups(1000) }},
-		{"sync.Map", func() grouped { return newSyncMapGroups(1000) }},
-	} {
-		b.Run(bb.name, func(b *testing.B) {
-			var used int64
-			for b.Loop() {
-				b.StopTimer()
-				x := bb.make()
-				before := settledHeap()
-				b.StartTimer()
-				for i, name := range names {
-					for k := range 3 {
-						x.bind(name, (i+333*k)%1000)
-					}
-				}
-				b.StopTimer()
-				used = settledHeap() - before - x.ofMembers()
-				if n := x.count(); n != groups {
-					b.Fatalf("%d groups, want %d", n, groups)
-				}
-				b.StartTimer()
-			}
-			b.ReportMetric(float64(used)/groups, "B/group")
-		})
-	}
 }

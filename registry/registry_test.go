@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -87,20 +88,65 @@ func TestRegistryAgainstModel(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(5, uint64(owners)))
 			r := New[int](owners)
 			model := make(map[uint64]*client)
+			var old snapshots
 			for batch, goal := range []int{300, 40, 200, 0} {
-				for len(model) != goal {
+				for step := 0; len(model) != goal; step++ {
 					changeRegistry(t, rnd, r, model, len(model) < goal)
+					if step%40 == 0 {
+						old.take(r)
+					}
 				}
 				compareRegistry(t, r, model)
 				if t.Failed() {
 					t.Fatalf("in batch %d", batch)
 				}
 			}
-			if err := r.checkEmpty(); err != nil {
+			if err := cmp.Or(r.checkEmpty(), old.check()); err != nil {
 				t.Error(err)
 			}
 		})
 	}
+}
+
+// snapshots are what readers have of a registry while it changes, each part beside
+// a copy from that time. A Set is a live view, so the parts are what it reads: the
+// slots of leaves, and the chains of members' groups.
+type snapshots struct {
+	slots, slotsThen [][]slot[Member[int]]
+	chains           []*membership[int]
+	chainsThen       [][]string
+}
+
+func (o *snapshots) take(r *Registry[int]) {
+	sets := []Set[int]{r.All()}
+	for i := range 3 {
+		system := fmt.Sprint("s", i)
+		sets = append(sets, r.System(system), r.Group(system, "g0"))
+	}
+	for _, s := range sets {
+		for p := s.seek(Cursor{}); !p.end; {
+			var slots []slot[Member[int]]
+			slots, p = s.chunk(p)
+			o.slots, o.slotsThen = append(o.slots, slots), append(o.slotsThen, slices.Clone(slots))
+		}
+	}
+	for m := range r.All().Members(Cursor{}) {
+		o.chains, o.chainsThen = append(o.chains, m.chain()), append(o.chainsThen, m.chain().names())
+	}
+}
+
+func (o *snapshots) check() error {
+	for i, then := range o.slotsThen {
+		if !slices.Equal(o.slots[i], then) {
+			return fmt.Errorf("slots of a leaf changed after a reader had them: %v, were %v", o.slots[i], then)
+		}
+	}
+	for i, then := range o.chainsThen {
+		if now := o.chains[i].names(); !slices.Equal(now, then) {
+			return fmt.Errorf("groups of a member changed after a reader had them: %q, were %q", now, then)
+		}
+	}
+	return nil
 }
 
 func changeRegistry(t *testing.T, rnd *rand.Rand, r *Registry[int], model map[uint64]*client, up bool) {
