@@ -158,61 +158,81 @@ func (s *scheduler) wait() {
 	}
 }
 
-// A taskQueue is one loop's tasks: a queue for each lane that has any, and a ring
-// of those lanes. What it holds is bounded by the scheduler.
+// A taskQueue is one loop's tasks: a queue of the lanes that have any, and the queue
+// of each. What it holds is bounded by the scheduler.
 type taskQueue struct {
-	mu     sync.Mutex // guards the following fields
-	ready  *sync.Cond // signals that ring is not empty, or closed
-	lanes  map[string][]*task
-	ring   []string // the lanes, the next one to serve first
-	closed bool
+	mu          sync.Mutex // guards the following fields
+	ready       *sync.Cond // signals that there is a lane, or closed
+	lanes       map[string]*taskLane
+	first, last *taskLane // first is the one to serve next
+	closed      bool
+}
+
+type taskLane struct {
+	name  string
+	tasks []*task
+	next  *taskLane
 }
 
 func (q *taskQueue) init() {
-	q.lanes = map[string][]*task{}
+	q.lanes = map[string]*taskLane{}
 	q.ready = sync.NewCond(&q.mu)
 }
 
 func (q *taskQueue) push(t *task) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	lane := t.job.lane
-	if q.lanes[lane] == nil {
-		q.ring = append(q.ring, lane)
+	lane := q.lanes[t.job.lane]
+	if lane == nil {
+		lane = &taskLane{name: t.job.lane}
+		q.lanes[lane.name] = lane
+		q.lineUpLocked(lane)
 		q.ready.Signal()
 	}
-	q.lanes[lane] = append(q.lanes[lane], t)
+	lane.tasks = append(lane.tasks, t)
+}
+
+// lineUpLocked puts a lane behind all others.
+func (q *taskQueue) lineUpLocked(lane *taskLane) {
+	if q.last == nil {
+		q.first = lane
+	} else {
+		q.last.next = lane
+	}
+	q.last = lane
 }
 
 // next waits for the first task of the lane whose turn it is, nil when closed.
 func (q *taskQueue) next() *task {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.ring) == 0 && !q.closed {
+	for q.first == nil && !q.closed {
 		q.ready.Wait()
 	}
-	if len(q.ring) == 0 {
+	if q.first == nil {
 		return nil
 	}
-	return q.lanes[q.ring[0]][0]
+	return q.first.tasks[0]
 }
 
-// turn moves the lane just served to the end of the ring, or takes its first task
-// away if that is done.
+// turn has the lane just served wait for its next turn, without its first task if
+// that is done.
 func (q *taskQueue) turn(done bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	lane := q.ring[0]
-	copy(q.ring, q.ring[1:])
-	q.ring = q.ring[:len(q.ring)-1]
-	if done {
-		q.lanes[lane][0] = nil
-		q.lanes[lane] = q.lanes[lane][1:]
+	lane := q.first
+	if q.first = lane.next; q.first == nil {
+		q.last = nil
 	}
-	if len(q.lanes[lane]) > 0 {
-		q.ring = append(q.ring, lane)
+	lane.next = nil
+	if done {
+		lane.tasks[0] = nil
+		lane.tasks = lane.tasks[1:]
+	}
+	if len(lane.tasks) > 0 {
+		q.lineUpLocked(lane)
 	} else {
-		delete(q.lanes, lane)
+		delete(q.lanes, lane.name)
 	}
 }
 

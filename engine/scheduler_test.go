@@ -41,8 +41,8 @@ func TestLanesTakeTurns(t *testing.T) {
 		t.Errorf("served %s, want %s", got, want)
 	}
 	q.close()
-	if q.next() != nil || len(q.lanes) != 0 || len(q.ring) != 0 {
-		t.Errorf("left in the queue: %v", fmt.Sprint(q.lanes, q.ring))
+	if q.next() != nil || len(q.lanes) != 0 || q.first != nil || q.last != nil {
+		t.Errorf("left in the queue: %v", fmt.Sprint(q.lanes, q.first, q.last))
 	}
 }
 
