@@ -28,18 +28,16 @@ type multitude struct {
 	s           *memSockets
 	n, regulars int
 	closed      [numCloseReasons]atomic.Int64 // OnClose of the crowd's
-	table       strings.Builder
 }
 
 // TestMillion drives the engine with in-memory connections through what a million
 // clients do: connect, bind, get pushes, answer a heartbeat, and all the events that
-// meet all of them at once. It checks counts, and reports how long the calls took
-// that a poller makes: with -v, or when it fails. A call whose CPU time is long holds
-// up its poller, and with a lock perhaps the others; with GOGC=off it is all our own.
-// The rest of a long call went to whoever else had the core.
+// meet all of them at once. It checks counts, and with -v prints how long the calls
+// took that a poller makes. The call that used most CPU is what our own locks and
+// copies may hold up others for; collecting for what it allocates is in it, but not
+// with GOGC=off. The rest of the longest went to whoever else had the core.
 func TestMillion(t *testing.T) {
 	c := newMultitude(t, *million)
-	defer func() { t.Logf("\n%s", &c.table) }()
 	settle()
 	empty := heapNow()
 
@@ -123,8 +121,8 @@ func TestMillion(t *testing.T) {
 	if wrong := c.s.wrong.Load(); wrong > 0 {
 		t.Errorf("%d writes were not what their client should get", wrong)
 	}
-	t.Logf("%d clients: %d B of live heap each, %d KiB left when all are gone; %d MiB resident at most; at most %d pinged in a second",
-		c.n, each, left>>10, statusBytes(t, os.Getpid(), "VmHWM")>>20, most)
+	c.figures("memory", fmt.Sprintf("%d heap-B/client\t%d KiB-left\t%d MiB-resident-at-most\t%d most-pings/s",
+		each, left>>10, statusBytes(t, os.Getpid(), "VmHWM")>>20, most))
 }
 
 func newMultitude(t *testing.T, n int) *multitude {
@@ -154,8 +152,6 @@ func newMultitude(t *testing.T, n int) *multitude {
 			}
 		}
 	})
-	fmt.Fprintf(&c.table, "%-18s %7s | calls of pollers: %7s %8s %8s %8s %8s %5s | lock waits | GCs, pauses in all, longest | CPU, of it GC\n",
-		"", "", "number", "mean", "p99.9", "longest", "most CPU", ">10ms")
 	return c
 }
 
@@ -308,7 +304,7 @@ func (c *multitude) emptyBut(n int) {
 	}
 }
 
-// phase runs f and adds a line about it to the table. The CPU time is the process's and
+// phase runs f and prints what it took. The CPU time is the process's and
 // contains one collection at the phase's end; Go estimates the waits for locks, of all
 // goroutines together.
 func (c *multitude) phase(name string, f func()) {
@@ -323,14 +319,26 @@ func (c *multitude) phase(name string, f func()) {
 	after := c.costs()
 	runtime.GC()
 	end := c.costs()
-	fmt.Fprintf(&c.table, "%-18s %6.2fs | %25d %8v %8v %8v %8v %5d | %10v | %3d %7v %7v | %5.1fs %5.1fs\n",
-		name, took.Seconds(), watch.calls, rounded(watch.wall/time.Duration(max(1, watch.calls))), rounded(watch.quantile(.999)),
-		rounded(watch.longest), rounded(watch.cpu), watch.long, rounded(after.locks-before.locks),
-		after.gc.NumGC-before.gc.NumGC, rounded(after.gc.PauseTotal-before.gc.PauseTotal), rounded(longestPause(before.gc, after.gc)),
-		(end.cpu - before.cpu).Seconds(), end.gcCPU-before.gcCPU)
+	c.figures(name, fmt.Sprintf("%.2f s\t%d calls\t%s mean-µs\t%s p99.9-µs\t%s longest-ms\t%d over-10-ms\t%s most-CPU-ms",
+		took.Seconds(), watch.calls, in(time.Microsecond, watch.wall/time.Duration(max(1, watch.calls))),
+		in(time.Microsecond, watch.quantile(.999)), in(time.Millisecond, watch.longest), watch.long, in(time.Millisecond, watch.cpu)),
+		fmt.Sprintf("%s locks-ms\t%d GCs\t%s longest-pause-ms\t%.1f CPU-s\t%.1f GC-CPU-s", in(time.Millisecond, after.locks-before.locks),
+			after.gc.NumGC-before.gc.NumGC, in(time.Millisecond, longestPause(before.gc, after.gc)), (end.cpu-before.cpu).Seconds(), end.gcCPU-before.gcCPU))
 	for _, l := range watch.busy {
-		fmt.Fprintf(&c.table, "  %s\n", l)
+		c.t.Logf("%s: %s", name, l)
 	}
+}
+
+// figures prints a line in the format of benchmarks (golang.org/design/14313-benchmark-format).
+func (c *multitude) figures(name string, figures ...string) {
+	if testing.Verbose() {
+		fmt.Printf("BenchmarkMillion/%s\t1\t%s\n", strings.ReplaceAll(name, " ", "_"), strings.Join(figures, "\t"))
+	}
+}
+
+// in is d in the given unit, to three digits or so.
+func in(unit, d time.Duration) string {
+	return strconv.FormatFloat(float64(rounded(d))/float64(unit), 'f', -1, 64)
 }
 
 // costs are what the process has spent so far.

@@ -27,7 +27,7 @@ const (
 	groups = 1000 // that the clients are spread over
 
 	messageBytes  = 128
-	window        = 512    // handshakes, and later pings, under way at once
+	window        = 2048   // handshakes, and later pings, under way at once
 	warm          = 100    // clients that connect before anything is measured
 	perSource     = 10_000 // clients of one source address, which has 64,512 ports
 	patience      = 2 * time.Minute

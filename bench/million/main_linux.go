@@ -19,10 +19,10 @@ type plan struct {
 
 // serverFlags are the defaults but for the heartbeat. By default a million clients
 // are pinged 18,500 times a second, which an emulated CPU has no time for: here it
-// is at most 3,000. And while each of them is sent a message, an answer to a ping
+// is at most 1,500. And while each of them is sent a message, an answer to a ping
 // may wait behind all others'.
 func (p plan) serverFlags() []string {
-	every := max(15*time.Second, time.Duration(p.Clients/3000)*time.Second)
+	every := max(15*time.Second, time.Duration(p.Clients/1500)*time.Second)
 	return []string{"-addr", addr, "-ping-interval", every.String(), "-pong-timeout", "5m"}
 }
 
