@@ -25,12 +25,15 @@ var numbers = []string{
 	"soak -servers 1",
 	"fanout -servers 6 -conns 100000 -rate 0.5 -duration 8s",
 	"go test -run NONE -bench Footprint -benchtime 1x ./engine",
+	"go test -run NONE -bench Heap -benchtime 1x ./engine",
 	"go test -run NONE -bench Fanout -benchtime 500000x ./engine",
+	"go test -run NONE -bench Fairness -benchtime 3x ./engine",
 	"go test -run NONE -bench StuckPeers -benchtime 1x ./engine",
-	"go test -run NONE -bench Lookup ./registry",
-	"go test -run NONE -bench Replace ./registry",
-	"go test -run NONE -bench Walk ./registry",
-	"go test -run NONE -bench GroupOfThree -benchtime 1x ./registry",
+	"go test -run NONE -bench HeartbeatMinute -benchtime 1x ./engine",
+	"go test -run NONE -bench ID ./engine",
+	"go test -run Million -million 1000000 -timeout 30m -v ./engine",
+	"go test -run NONE -bench . -benchtime 1x ./engine/wheel",
+	"go test -run NONE -bench . -timeout 30m ./registry",
 }
 
 // runNumbers does all of them, one after the other, and writes one file.
