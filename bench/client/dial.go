@@ -150,11 +150,7 @@ func (s *Swarm) Connect(ctx context.Context, p Plan) (failed int, first error) {
 				break
 			}
 		}
-		select {
-		case s.slots <- struct{}{}:
-		case <-ctx.Done():
-		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || !s.takeSlot(ctx) {
 			break
 		}
 		if due == 0 {
@@ -170,6 +166,17 @@ func (s *Swarm) Connect(ctx context.Context, p Plan) (failed int, first error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return r.failed, r.first
+}
+
+// takeSlot waits until one more connection may be on its way; false means that ctx
+// ended. round.end gives the slot back.
+func (s *Swarm) takeSlot(ctx context.Context) bool {
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // abandon ends what is under way of a round.

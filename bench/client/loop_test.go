@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -188,5 +189,18 @@ func TestNobodyListens(t *testing.T) {
 	}
 	if n := s.Take().Failed; n != int64(failed) {
 		t.Errorf("%d are counted, %d failed", n, failed)
+	}
+}
+
+// A round that is called off keeps none of the slots that the next ones need.
+func TestCalledOffRoundKeepsNoSlot(t *testing.T) {
+	s := newSwarm(t, 1, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 100 {
+		s.Connect(ctx, Plan{Conns: []int{0}})
+	}
+	if n := len(s.slots); n > 0 {
+		t.Errorf("%d of %d slots are taken, nothing is under way", n, cap(s.slots))
 	}
 }
