@@ -223,6 +223,9 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		close(l.quit)
 	}
 	e.wg.Wait()
+	for _, l := range e.loops {
+		l.housekeep() // OnOpen may have ended behind it, on a goroutine of Authenticate
+	}
 	e.closeWakers()
 	return err
 }

@@ -158,6 +158,34 @@ func TestShutdownReportsThoseCutOff(t *testing.T) {
 	}
 }
 
+// A client whose OnOpen runs longer than everything else gets its OnClose, too, before
+// Shutdown returns: with Authenticate, OnOpen is on no poller.
+func TestShutdownReportsBehindOnOpen(t *testing.T) {
+	began, hold := make(chan struct{}), make(chan struct{})
+	var closed atomic.Int64
+	e := newEngine(t, Options{
+		Authenticate: func(_ context.Context, h *Handshake) (Identity, error) { return QueryIdentity(h) },
+		OnOpen: func(*Client) {
+			close(began)
+			<-hold
+		},
+		OnClose: func(*Client, CloseReason) { closed.Add(1) },
+	})
+	dialWire(t, e, "system_id=1")
+	<-began
+	go func() { // the housekeepers have found nothing left to do
+		<-e.ctx.Done()
+		time.Sleep(100 * time.Millisecond)
+		close(hold)
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	_ = e.Shutdown(ctx)
+	if closed.Load() != 1 {
+		t.Errorf("OnClose was called %d times, want once", closed.Load())
+	}
+}
+
 // Shutdown does not wait for who connects while it runs, whatever the moment.
 func TestShutdownWhileConnecting(t *testing.T) {
 	for range 200 {
