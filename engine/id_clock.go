@@ -38,7 +38,7 @@ func (c *idClock) next(wall, steady time.Duration) (ms int64, number int, wait t
 		n := max(last+1, wall.Milliseconds()<<idSequenceBits)
 		ms = n >> idSequenceBits
 		if wait := time.Duration(ms)*time.Millisecond - limit; wait > 0 {
-			return 0, 0, wait
+			return 0, 0, min(wait, time.Millisecond) // who was held up since it looked at the clocks must look again
 		}
 		if c.last.CompareAndSwap(last, n) {
 			return ms, int(n & (1<<idSequenceBits - 1)), 0

@@ -167,6 +167,17 @@ func TestIDClock(t *testing.T) {
 	}
 }
 
+// Who was held up between the reading of the clocks and the asking does not sleep off
+// what others have asked for meanwhile.
+func TestIDClockReadLongAgo(t *testing.T) {
+	var c idClock
+	c.next(5*time.Second, 0)
+	c.next(6*time.Second, time.Second)
+	if _, _, wait := c.next(5*time.Second, 0); wait > time.Millisecond {
+		t.Errorf("waits for %v, want up to 1ms", wait)
+	}
+}
+
 // Whatever the system's clock does, no id comes twice, and at a million a second
 // nobody waits.
 func TestIDClockRandomSteps(t *testing.T) {
