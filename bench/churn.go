@@ -53,6 +53,7 @@ func openChurning(ctx context.Context, cfg *config, watch io.Writer) (*session, 
 	}
 	s.watch(watch)
 	if err = s.warmUp(ctx, stable); err == nil {
+		s.monitor.say("connecting")
 		err = s.connect(ctx, s.base.conns, stable, 0)
 	}
 	s.fleet.resetConnects() // those that come and go count

@@ -31,7 +31,7 @@ var numbers = []string{
 	"go test -run NONE -bench StuckPeers -benchtime 1x ./engine",
 	"go test -run NONE -bench HeartbeatMinute -benchtime 1x ./engine",
 	"go test -run NONE -bench ID ./engine",
-	"go test -run Million -million 1000000 -timeout 30m -v ./engine",
+	"go test ./engine -run Million -million 1000000 -timeout 30m -v",
 	"go test -run NONE -bench . -benchtime 1x ./engine/wheel",
 	"go test -run NONE -bench . -timeout 30m ./registry",
 }

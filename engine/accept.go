@@ -31,13 +31,14 @@ func (e *Engine) listen() error {
 		})
 		return errors.Join(failed, err)
 	}}
+	lc.SetMultipathTCP(false) // its connections inherit by rules of their own
 	ln, err := lc.Listen(context.Background(), "tcp", e.opts.Addr)
 	if err != nil {
 		return err
 	}
 	defer ln.Close() // the file stays
 	addr := ln.Addr().(*net.TCPAddr)
-	file, err := ln.(*net.TCPListener).File()
+	file, err := ln.(*net.TCPListener).File() // whose RawConn can wait, which the listener's cannot
 	if err != nil {
 		return err
 	}
@@ -66,6 +67,9 @@ func (l *listener) accept(take func(fd int, from syscall.Sockaddr, last bool)) e
 			case nil:
 				take(fd, from, last)
 				l.refill()
+				if last { // that took its time
+					return true
+				}
 			case syscall.EAGAIN:
 				return n > 0 // or wait
 			case syscall.EINTR, syscall.ECONNABORTED:
@@ -159,6 +163,7 @@ func (e *Engine) refuseUnread(fd int) {
 	}
 	moment := syscall.NsecToTimeval(int64(10 * time.Millisecond))
 	_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &moment)
+	_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, &moment)
 	_ = syscall.SetNonblock(fd, false)
 	_, _ = syscall.Read(fd, make([]byte, 4<<10))
 	_, _ = syscall.Write(fd, errOverloaded.appendAnswer(nil, e.opts.Lang))

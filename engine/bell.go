@@ -3,6 +3,7 @@ package engine
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 // A bell has Go's scheduler look at its network poller, where requests for pushes
@@ -15,8 +16,9 @@ type bell struct {
 	wait syscall.RawConn
 	read func(fd uintptr) bool // b.ringing, made once
 
-	rung bool
-	b    [1]byte
+	rung  bool
+	quiet time.Time // until then it does not ring
+	b     [1]byte
 }
 
 // newBell returns nil, which rings nothing, if there are no descriptors.
@@ -32,9 +34,22 @@ func newBell() *bell {
 }
 
 func (b *bell) ring() {
-	if b != nil {
-		b.rung = false
-		_ = b.wait.Read(b.read)
+	if b == nil {
+		return
+	}
+	begin := time.Now()
+	if begin.Before(b.quiet) {
+		return
+	}
+	b.rung = false
+	if b.wait.Read(b.read) != nil {
+		b.quiet = begin.Add(time.Hour) // its byte was not read, and a pipe holds so many
+		return
+	}
+	// Processors that others take all the time look at the poller when Go's monitor
+	// does, and this goroutine waits for that: then ringing helps nobody.
+	if took := time.Since(begin); took > time.Millisecond {
+		b.quiet = begin.Add(10 * took)
 	}
 }
 

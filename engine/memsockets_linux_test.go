@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"net"
 	"net/netip"
 	"runtime"
 	"strconv"
@@ -156,6 +157,8 @@ func names(b []byte, c *Client) bool {
 }
 
 // shut implements sockets. The peer's FIN follows ours at once.
+func (s *memSockets) localAddr(c *Client) net.Addr { return c.loop.e.Addr() }
+
 func (s *memSockets) shut(c *Client, _ int) {
 	n := s.number(c)
 	if s.peers[n].Load()&peerEnded == 0 {

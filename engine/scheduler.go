@@ -40,9 +40,6 @@ type task struct {
 // serve sends to the next receivers. False means that there are none left.
 func (t *task) serve(r *renderer, batch []*registry.Member[*Client]) bool {
 	n := t.walk.Next(batch)
-	if n == 0 {
-		return false
-	}
 	for _, m := range batch[:n] {
 		r.touched += m.Value.touch()
 	}
@@ -56,7 +53,7 @@ func (t *task) serve(r *renderer, batch []*registry.Member[*Client]) bool {
 	t.job.written.Add(int64(report.Written))
 	t.job.queued.Add(int64(report.Queued))
 	t.job.dropped.Add(int64(report.Dropped))
-	return true
+	return n == len(batch)
 }
 
 func (j *job) report() Report {

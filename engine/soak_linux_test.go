@@ -302,7 +302,7 @@ func (s *soak) run(d time.Duration) {
 
 // Everything at once and at random, for as long as -soak says.
 //
-//	go test -run Soak -soak 5m ./engine
+//	go test ./engine -run Soak -soak 5m
 func TestSoak(t *testing.T) {
 	seed := *soakSeed
 	if seed == 0 {

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"net"
 	"syscall"
 
 	"github.com/lesismal/nbio"
@@ -18,6 +19,8 @@ type sockets interface {
 	write(c *Client, b []byte) (n int, wait bool)
 	// shut is shutdown(2).
 	shut(c *Client, how int)
+	// localAddr is what the peer connected to.
+	localAddr(c *Client) net.Addr
 }
 
 // kernelSockets uses descriptors directly, and holds nbio's lock meanwhile: once
@@ -68,6 +71,17 @@ func (kernelSockets) shut(c *Client, how int) {
 	if closed, _ := c.nc.IsClosed(); !closed {
 		_ = syscall.Shutdown(c.nc.Hash(), how)
 	}
+}
+
+func (kernelSockets) localAddr(c *Client) net.Addr {
+	c.nc.Lock()
+	defer c.nc.Unlock()
+	if closed, _ := c.nc.IsClosed(); !closed {
+		if a, err := syscall.Getsockname(c.nc.Hash()); err == nil {
+			return net.TCPAddrFromAddrPort(addrPortOf(a))
+		}
+	}
+	return c.loop.e.Addr()
 }
 
 // shutdownWrite sends FIN; the connection can still be read.

@@ -324,7 +324,12 @@ func (s *tlsStream) Close() error {
 }
 
 // LocalAddr implements net.Conn for conn.
-func (s *tlsStream) LocalAddr() net.Addr { return s.c.loop.e.Addr() }
+func (s *tlsStream) LocalAddr() net.Addr {
+	if s.handed != nil {
+		return s.handed.LocalAddr()
+	}
+	return s.c.loop.e.sockets.localAddr(s.c)
+}
 
 // RemoteAddr implements net.Conn for conn.
 func (s *tlsStream) RemoteAddr() net.Addr { return s.c.RemoteAddr() }

@@ -32,8 +32,8 @@ func (s Set[V]) Walk(owner int) Walk[V] {
 	return w
 }
 
-// Next fills dst with the next live members and returns how many there are: 0
-// when the walk is done, unless dst is empty. It does not allocate. What
+// Next fills dst with the next live members and returns how many there are: less
+// than len(dst) when the walk is done. It does not allocate. What
 // [Set.Members] promises of the members seen holds for all calls to Next
 // together.
 func (w *Walk[V]) Next(dst []*Member[V]) int {

@@ -33,9 +33,8 @@ func (p plan) sysctls() map[string]string {
 		"fs.file-max":                  strconv.Itoa(2 * files),
 		"net.core.netdev_max_backlog":  strconv.Itoa(p.Clients),
 		"net.core.somaxconn":           "65535",
-		"net.ipv4.tcp_max_syn_backlog": "65535",
 		"net.ipv4.ip_local_port_range": "1024 65535",
-		"net.ipv4.tcp_mem":             "1048576 1572864 2097152",
+		"net.ipv4.tcp_mem":             fmt.Sprintf("%d %d %d", p.Clients, 2*p.Clients, 3*p.Clients+1<<16),
 	}
 }
 

@@ -107,7 +107,7 @@ func startServer(flags []string) (pid int, err error) {
 	}
 	out := bufio.NewReader(stdout)
 	if line, err := out.ReadString('\n'); !strings.Contains(line, addr) {
-		return 0, fmt.Errorf("the server does not listen: it said %q: %w", line, err)
+		return 0, fmt.Errorf("the server does not listen: it said %q, %v", line, err)
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
 	return cmd.Process.Pid, nil
@@ -126,7 +126,9 @@ func (l *loader) connect(ctx context.Context) error {
 	began := time.Now()
 	err := l.connectUpTo(ctx, warm, l.Clients)
 	l.r.ConnectSeconds = time.Since(began).Seconds()
-	l.r.ConnectsPerSecond = float64(l.Clients-warm) / l.r.ConnectSeconds
+	if err == nil {
+		l.r.ConnectsPerSecond = float64(l.Clients-warm) / l.r.ConnectSeconds
+	}
 	return err
 }
 
@@ -144,6 +146,10 @@ func (l *loader) connectUpTo(ctx context.Context, from, to int) error {
 func (l *loader) hold(context.Context) error {
 	before, began := l.take().Pings, time.Now()
 	time.Sleep(l.Hold)
+	// However short, until a heartbeat was due.
+	for time.Since(began) < l.heartbeat() && l.take().Pings == 0 {
+		time.Sleep(100 * time.Millisecond)
+	}
 	l.r.HoldSeconds = time.Since(began).Seconds()
 	l.r.HeartbeatsInHold = l.take().Pings - before
 	return nil
@@ -213,6 +219,8 @@ func (l *loader) stats(ctx context.Context) (s stats, err error) {
 
 // call makes an API call of the server.
 func (l *loader) call(ctx context.Context, method, path, body string, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, strings.NewReader(body))
 	if err != nil {
 		return err
@@ -224,8 +232,11 @@ func (l *loader) call(ctx context.Context, method, path, body string, answer any
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s: %s: %s (%w)", method, path, resp.Status, text, err)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s %s: reading the answer: %w", method, path, err)
+	case resp.StatusCode != http.StatusOK:
+		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, text)
 	}
 	return json.Unmarshal(text, answer)
 }

@@ -22,8 +22,12 @@ type plan struct {
 // is at most 1,500. And while each of them is sent a message, an answer to a ping
 // may wait behind all others'.
 func (p plan) serverFlags() []string {
-	every := max(15*time.Second, time.Duration(p.Clients/1500)*time.Second)
-	return []string{"-addr", addr, "-ping-interval", every.String(), "-pong-timeout", "5m"}
+	return []string{"-addr", addr, "-ping-interval", p.heartbeat().String(), "-pong-timeout", "5m"}
+}
+
+// heartbeat is how often an idle client is pinged.
+func (p plan) heartbeat() time.Duration {
+	return max(15*time.Second, time.Duration(p.Clients/1500)*time.Second)
 }
 
 func main() {
@@ -53,10 +57,15 @@ func hostMain() error {
 		return fmt.Errorf("unexpected argument %q; flags begin with -", flag.Arg(0))
 	case p.Clients < 1000 || p.Clients > 2_000_000:
 		return fmt.Errorf("-n %d: want 1000 to 2000000", p.Clients)
-	case p.Hold < 0:
-		return fmt.Errorf("-hold %v: want no less than 0", p.Hold)
+	case p.Hold < 0 || p.Hold >= m.limit:
+		return fmt.Errorf("-hold %v: want no less than 0, and less than the %v of -limit", p.Hold, m.limit)
+	case m.accel != "tcg" && m.accel != "kvm":
+		return fmt.Errorf("-accel %q: want tcg or kvm", m.accel)
 	case m.kernel == "" || m.server == "":
 		return errors.New("want -kernel and -server; bench/million/run.sh gives both")
+	}
+	if err := writable(*out); err != nil {
+		return fmt.Errorf("-json: %w", err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

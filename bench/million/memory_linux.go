@@ -7,8 +7,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // stages are samples of the guest, from the first process of it.
@@ -112,13 +113,8 @@ func thisGuest() guest {
 			g.CPUs++
 		}
 	}
-	var u syscall.Utsname
-	_ = syscall.Uname(&u)
-	for _, c := range u.Release {
-		if c == 0 {
-			break
-		}
-		g.Kernel += string(rune(c))
-	}
+	var u unix.Utsname
+	_ = unix.Uname(&u)
+	g.Kernel = unix.ByteSliceToString(u.Release[:])
 	return g
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // A result is what a run found. Times and rates are those of an emulated machine,
-// some five to ten times slower than the host; memory is the same.
+// some five to ten times slower than the host; memory is that of a kernel without huge
+// pages and memory control groups.
 type result struct {
 	Command string         `json:"command"`
 	Commit  string         `json:"commit"`
@@ -122,6 +123,18 @@ func (r *result) failed() error {
 		return nil
 	}
 	return errors.New("FAILED: " + strings.Join(append(r.Failures, r.Complaints...), "; "))
+}
+
+// writable finds out before the run whether its result can be written.
+func writable(file string) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func (r *result) write(file string) error {

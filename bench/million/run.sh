@@ -7,10 +7,11 @@
 #	bench/million/run.sh -h
 #
 # Files are named from the top of the repository. It needs Go, QEMU (Debian's
-# qemu-system-x86, installed here if root runs this), and a kernel: the newest of
-# Debian's for virtual machines, downloaded and unpacked but not installed, or the file
-# KERNEL. Both come from the host's package sources.
+# qemu-system-x86, installed here if root runs this), and a kernel: the file KERNEL, or
+# Debian's for virtual machines, which is taken out of its package the first time, and
+# kept. Both come from the host's package sources.
 set -eu
+[ "$(uname -m)" = x86_64 ] || { echo "run.sh: want an x86-64 machine, as the guest is one" >&2; exit 1; }
 cd "$(dirname "$0")/../.."
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/carillon-million
 mkdir -p "$cache"
@@ -25,8 +26,10 @@ kernel=${KERNEL:-$(find "$cache" -name 'vmlinuz-*' | head -n 1)}
 if [ -z "$kernel" ]; then
 	package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-.*\)/\1/p' | head -n 1)
 	[ -n "$package" ] || { echo "run.sh: no package linux-image-cloud-amd64; try apt-get update, or give a kernel in KERNEL" >&2; exit 1; }
-	(cd "$cache" && apt-get download -q "$package" >&2 && dpkg-deb -x linux-image-*.deb . && rm -r linux-image-*.deb lib usr)
-	kernel=$(find "$cache" -name 'vmlinuz-*')
+	unpacked=$(mktemp -d -p "$cache")
+	(cd "$unpacked" && apt-get download -q "$package" >&2 && dpkg-deb -x *.deb . && mv boot/vmlinuz-* "$cache")
+	rm -rf "$unpacked"
+	kernel=$(find "$cache" -name 'vmlinuz-*' | head -n 1)
 fi
 
 export CGO_ENABLED=0 # there is no C library in the guest

@@ -16,12 +16,11 @@ func raiseDescriptorLimit() (uint64, error) {
 	return uint64(l.Cur), err
 }
 
-// reservedDescriptors are for what is not a client: connections to the API (at
-// most 1,024), handshakes that are refused (256), loops, files and logs.
-const reservedDescriptors = 1400
-
-// connectionsPossible is how many clients so many descriptors allow.
-func connectionsPossible(descriptors uint64) int {
+// connectionsPossible is how many clients so many descriptors allow. The others are
+// for connections to the API (at most 1,024), handshakes that are refused (256), six
+// for each loop, files and logs.
+func connectionsPossible(descriptors uint64, loops int) int {
 	const most = 1 << 31 // engine's limit
-	return int(min(max(descriptors, reservedDescriptors+1)-reservedDescriptors, most))
+	reserved := 1300 + 6*uint64(loops)
+	return int(min(max(descriptors, reserved+1)-reserved, most))
 }

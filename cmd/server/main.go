@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -82,7 +83,7 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 	if err != nil {
 		log.Warn().Err(err).Msg("cannot raise the limit of descriptors")
 	}
-	if n := connectionsPossible(descriptors); c.engine.MaxConnections == 0 || c.engine.MaxConnections > n {
+	if n := connectionsPossible(descriptors, cmp.Or(c.engine.Pollers, runtime.GOMAXPROCS(0))); c.engine.MaxConnections == 0 || c.engine.MaxConnections > n {
 		c.engine.MaxConnections = n
 	}
 	if c.engine.MemoryLimit > 0 {
