@@ -8,17 +8,23 @@ import (
 	"strings"
 )
 
-// Markdown is the results as a table, one row each, for a README: what was done, what
-// came of it, and the command that does it again. What made a figure doubtful is said
+// Markdown is the results as tables for a README: the claims that they show, and a row
+// for each of them with what was done, what came of it, and the command that does it
+// again. What made a figure doubtful is said
 // below it.
 func Markdown(results []*Result) string {
 	var b strings.Builder
 	b.WriteString(madeAt(results) + ". Latencies are from when a message was due to be sent to when its client had it; no message was lost, " +
-		"doubled or out of order unless the row says so.\n\n| what | figure | command |\n|---|---|---|\n")
+		"doubled or out of order unless the row says so.\n\n")
 	var benchmarks []*Result
 	for _, r := range results {
 		if r.Scenario == GoBenchmark {
 			benchmarks = append(benchmarks, r)
+		}
+	}
+	b.WriteString(claimsTable(benchmarks) + "| what | figure | command |\n|---|---|---|\n")
+	for _, r := range results {
+		if r.Scenario == GoBenchmark {
 			continue
 		}
 		what, figures := r.summary()

@@ -65,6 +65,22 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
+func TestClaims(t *testing.T) {
+	r := &Result{Scenario: GoBenchmark, Command: "go test -bench x", Extra: []Figure{
+		{Name: "IdleMinute/wheel", Value: 0.5, Unit: "%core"}, {Name: "IdleMinute/full_walk", Value: 2, Unit: "%core"},
+		{Name: "Fanout", Value: 1.0312, Unit: "cpu-to-bare-write"},
+	}}
+	want := "| claim | figure | command |\n|---|---|---|\n" +
+		"| CPU of a delivery, to a bare write(2) | 1.03 cpu-to-bare-write | `go test -bench x` |\n" +
+		"| heartbeat of a million idle clients | 0.5 %core, **0.25** of IdleMinute/full_walk | `go test -bench x` |\n\n"
+	if got := claimsTable([]*Result{r}); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := claimsTable(nil); got != "" {
+		t.Errorf("without results: %s", got)
+	}
+}
+
 // comparisonText is what bench/peers writes, in short.
 const comparisonText = `{"command":"go run . -compare","commit":"abc","date":"2026-11-24T12:00:00Z",
 	"machine":{"cpus":2,"model":"M","kernel":"Linux 6","go":"go1.26"},"contenders":["floor","gws"],

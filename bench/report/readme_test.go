@@ -21,6 +21,11 @@ func TestReadmeHasTheCommittedFigures(t *testing.T) {
 	if want != string(b) {
 		t.Error("README.md differs from bench/results: go run ./bench report -readme README.md")
 	}
+	for _, c := range claims {
+		if !strings.Contains(want, "| "+c.text+" | ") {
+			t.Errorf("the results have no figure for %q", c.text)
+		}
+	}
 }
 
 func TestUpdateReadme(t *testing.T) {
