@@ -21,9 +21,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -80,7 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	for name, file := range map[string]string{"-json": cfg.json, "-html": cfg.html} {
-		if err := writable(file); err != nil { // better now than after the run
+		if err := report.Writable(file); err != nil { // better now than after the run
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -122,7 +120,7 @@ func runScenario(ctx context.Context, cfg *config, args []string, stdout, watch 
 
 // sign says how, of what, when and where a result was measured.
 func sign(r *report.Result, command string) {
-	r.Command, r.Commit, r.Date, r.Machine = command, commit(), time.Now().UTC().Truncate(time.Second), report.ThisMachine()
+	r.Command, r.Commit, r.Date, r.Machine = command, report.Commit(), time.Now().UTC().Truncate(time.Second), report.ThisMachine()
 }
 
 // failed is an error if anything went wrong that fails the run.
@@ -135,23 +133,6 @@ func failed(r *report.Result) error {
 		return errors.New(text)
 	}
 	return nil
-}
-
-// writable tries to open a file for writing, and leaves nothing behind.
-func writable(file string) error {
-	if file == "" {
-		return nil
-	}
-	_, err := os.Stat(file)
-	fresh := errors.Is(err, os.ErrNotExist)
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	if fresh {
-		_ = os.Remove(file)
-	}
-	return f.Close()
 }
 
 // commandLine is how to run it again: without where the report went.
@@ -185,23 +166,4 @@ func help(w io.Writer) {
 		"and start one; with -url, -push-url and others any other server. The exit status is 1 if anything was lost, doubled,\n"+
 		"out of order, or came to the wrong client. `go run ./bench SCENARIO -h` lists the flags;\n"+
 		"report makes pages and tables of results, numbers does the runs that the README's figures come from.\n")
-}
-
-// commit is the one that the program, or the working tree around it, is at.
-func commit() string {
-	if out, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").Output(); err == nil {
-		return strings.TrimSpace(string(out))
-	}
-	revision, dirty := "unknown", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				revision = s.Value[:min(12, len(s.Value))]
-			case s.Key == "vcs.modified" && s.Value == "true":
-				dirty = "-dirty"
-			}
-		}
-	}
-	return revision + dirty
 }

@@ -53,7 +53,7 @@ func runNumbers(ctx context.Context, lines, args []string, stdout, stderr io.Wri
 	case *file == "":
 		return errors.New("-json: want the file to write")
 	}
-	if err := writable(*file); err != nil {
+	if err := report.Writable(*file); err != nil {
 		return fmt.Errorf("-json: %w", err)
 	}
 	var results []*report.Result

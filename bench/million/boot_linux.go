@@ -76,7 +76,7 @@ func (m machine) run(ctx context.Context, p plan) (*result, error) {
 	if waited := qemu.Wait(); err != nil {
 		return nil, errors.Join(err, waited, ctx.Err())
 	}
-	r.Date, r.Machine, r.Commit = time.Now().UTC().Truncate(time.Second), report.ThisMachine(), commit()
+	r.Date, r.Machine, r.Commit = time.Now().UTC().Truncate(time.Second), report.ThisMachine(), report.Commit()
 	r.Command = fmt.Sprintf("bench/million/run.sh -n %d -hold %v", p.Clients, p.Hold)
 	r.judge()
 	return r, nil
@@ -129,13 +129,4 @@ func watch(console io.Reader, out io.Writer) (*result, error) {
 			return nil, fmt.Errorf("the guest ended without a result: %w", err)
 		}
 	}
-}
-
-// commit is the one that the working tree is at.
-func commit() string {
-	out, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").Output()
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(out))
 }

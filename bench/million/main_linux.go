@@ -9,6 +9,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"carillon/bench/report"
 )
 
 // A plan is what a run is asked for; the guest reads it as JSON.
@@ -64,7 +66,7 @@ func hostMain() error {
 	case m.kernel == "" || m.server == "":
 		return errors.New("want -kernel and -server; bench/million/run.sh gives both")
 	}
-	if err := writable(*out); err != nil {
+	if err := report.Writable(*out); err != nil {
 		return fmt.Errorf("-json: %w", err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -125,18 +125,6 @@ func (r *result) failed() error {
 	return errors.New("FAILED: " + strings.Join(append(r.Failures, r.Complaints...), "; "))
 }
 
-// writable finds out before the run whether its result can be written.
-func writable(file string) error {
-	if file == "" {
-		return nil
-	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o644)
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
 func (r *result) write(file string) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {

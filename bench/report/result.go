@@ -4,6 +4,7 @@ package report
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -287,4 +288,22 @@ func ReadFile(name string) (results []*Result, err error) {
 		}
 	}
 	return results, nil
+}
+
+// Writable tries to open a file for writing, and leaves nothing behind. It is for before
+// a run that takes long. An empty name, for standard output, can be written.
+func Writable(file string) error {
+	if file == "" {
+		return nil
+	}
+	_, err := os.Stat(file)
+	fresh := errors.Is(err, os.ErrNotExist)
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		_ = os.Remove(file)
+	}
+	return f.Close()
 }
