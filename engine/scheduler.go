@@ -53,7 +53,7 @@ func (t *task) serve(r *renderer, batch []*registry.Member[*Client]) bool {
 	t.job.written.Add(int64(report.Written))
 	t.job.queued.Add(int64(report.Queued))
 	t.job.dropped.Add(int64(report.Dropped))
-	return n == len(batch)
+	return !t.walk.Done()
 }
 
 func (j *job) report() Report {

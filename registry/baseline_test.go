@@ -44,42 +44,45 @@ type indexed interface {
 // A loader can take in many records at once, which takes long one by one.
 type loader interface{ load([]*record) }
 
-// tables is the id index of a registry by itself.
-type tables struct {
+// pages is the id index of a registry by itself.
+type pages struct {
 	locks  [shards]lock
-	tables [shards]table[record]
+	tables [shards]idTable[*record]
 }
 
-func (x *tables) put(c *record) {
+func (x *pages) put(c *record) {
 	hash := mix(c.id)
 	mu := &x.locks[shardOf(hash)]
 	mu.Lock()
-	x.tables[shardOf(hash)].insert(shardKey(hash), c, nil)
+	c.Member.id = c.id
+	x.tables[shardOf(hash)].insert(&c.Member, hash)
 	mu.Unlock()
 }
 
-func (x *tables) del(c *record) {
+func (x *pages) del(c *record) {
 	hash := mix(c.id)
 	mu := &x.locks[shardOf(hash)]
 	mu.Lock()
-	x.tables[shardOf(hash)].remove(shardKey(hash), c)
+	x.tables[shardOf(hash)].remove(&c.Member, hash)
 	mu.Unlock()
 }
 
-func (x *tables) get(id uint64) *record {
+func (x *pages) get(id uint64) *record {
 	hash := mix(id)
-	return x.tables[shardOf(hash)].get(shardKey(hash), 0)
+	if m := x.tables[shardOf(hash)].find(id, hash); m != nil {
+		return m.Value
+	}
+	return nil
 }
 
-func (x *tables) walk() (n int) {
-	for i := range x.tables {
-		for key, more := uint64(0), true; more; more = key != 0 {
-			var slots []slot[record]
-			slots, key = x.tables[i].from(key)
-			for _, s := range slots {
-				if s.e.id != 0 {
-					n++
-				}
+func (x *pages) walk() (n int) {
+	var buf [pageSlots]*Member[*record]
+	for hash, more := uint64(0), true; more; more = hash != 0 {
+		var p *page[*record]
+		p, _, hash = x.tables[shardOf(hash)].at(hash)
+		for _, m := range p.appendTo(buf[:0]) {
+			if m.id != 0 {
+				n++
 			}
 		}
 	}
@@ -257,7 +260,7 @@ var benchIndexes = []struct {
 	indexes int
 	make    func() indexed
 }{
-	{"1 index/tables", 1, func() indexed { return new(tables) }},
+	{"1 index/pages", 1, func() indexed { return new(pages) }},
 	{"1 index/RWMutex+map", 1, func() indexed { return newLockedMaps() }},
 	{"1 index/sync.Map", 1, func() indexed { return new(syncMap) }},
 	{"1 index/persistent B-tree", 1, func() indexed { return newBTree() }},

@@ -109,6 +109,73 @@ func TestWalksWhileOthersChange(t *testing.T) {
 	}
 }
 
+// A lookup finds a member that stays, however the page it is in changes, is split
+// and is merged, and never one that has left.
+func TestLookupsWhileOthersChange(t *testing.T) {
+	const stay = 200
+	r := New[int](3)
+	// Of a few shards, so that pages fill and empty all the time.
+	next := uint64(0)
+	var mu sync.Mutex
+	newID := func() uint64 {
+		mu.Lock()
+		defer mu.Unlock()
+		for next++; shardOf(mix(next)) >= 3; next++ {
+		}
+		return next
+	}
+	var staying [stay]Member[int]
+	for i := range staying {
+		if err := r.Join(&staying[i], newID(), i%3, "s"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var left [64]atomic.Pointer[Member[int]]
+	var changes atomic.Int64
+	wave := func(more func() bool) {
+		for more() {
+			members := make([]Member[int], 600)
+			for i := range members {
+				if err := r.Join(&members[i], newID(), i%3, "s"); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			for i := range members {
+				if !r.Leave(&members[i]) {
+					t.Error("Leave = false")
+					return
+				}
+				left[i%len(left)].Store(&members[i])
+				changes.Add(1)
+			}
+		}
+	}
+	var lookups atomic.Int64
+	look := func(more func() bool) {
+		for more() {
+			for i := range staying {
+				if m := r.Lookup(staying[i].ID()); m != &staying[i] {
+					t.Errorf("Lookup of a member that stays = %p, want %p", m, &staying[i])
+					return
+				}
+				if m := left[i%len(left)].Load(); m != nil && r.Lookup(m.ID()) != nil {
+					t.Error("Lookup found a member that had left")
+					return
+				}
+			}
+			lookups.Add(stay)
+		}
+	}
+	together(busy, []func(func() bool){wave, wave}, []func(func() bool){look, look})
+	if changes.Load() < 1000 || lookups.Load() < 1000 {
+		t.Errorf("only %d changes and %d lookups", changes.Load(), lookups.Load())
+	}
+	if err := r.check(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A client that is seen in one index is seen in all of them, with everything its
 // record held before it joined.
 func TestClientIsSeenWhole(t *testing.T) {

@@ -13,68 +13,68 @@ const (
 	maxDepth = 22
 )
 
-// A directory leads on to the leaf of a key by the bits of the key from start to
-// depth. A leaf whose own depth is smaller stands in 2^(depth - own) adjacent
-// entries. When the directory has maxBits, a leaf at its depth that is split gives
-// its place to another directory, which starts where this one ends.
-type directory[E any] struct {
+// A directory leads on to what is at a key, a node, by the bits of the key from
+// start to depth. Nodes have a depth of their own, the bits that all keys of their
+// range have in common: one whose depth is smaller stands in 2^(depth - own)
+// adjacent entries.
+type directory[N any] struct {
 	// Immutable.
-	root  leaf[E] // what leads here points at it; root.dir is this directory
-	start uint8   // all keys that lead here are alike in so many bits
-	depth uint8   // start+1 to start+maxBits
+	start uint8 // all keys that lead here are alike in so many bits
+	depth uint8 // at most start+maxBits
 
-	// full counts the leaves, and directories in place of one, whose own depth is
-	// depth. Guarded by the lock of the table's writers.
+	// full counts the nodes whose own depth is depth. Guarded by the lock of the
+	// table's writers.
 	full int
 
 	// entries has 2^(depth - start) elements, none nil once the directory is
 	// published. The writer stores, readers load.
-	entries []atomic.Pointer[leaf[E]]
+	entries []atomic.Pointer[N]
 }
 
-func newDirectory[E any](start, depth uint8) *directory[E] {
-	d := &directory[E]{start: start, depth: depth, entries: make([]atomic.Pointer[leaf[E]], 1<<(depth-start))}
-	d.root.depth, d.root.dir = start, d
-	return d
+func newDirectory[N any](start, depth uint8) *directory[N] {
+	return &directory[N]{start: start, depth: depth, entries: make([]atomic.Pointer[N], 1<<(depth-start))}
 }
 
-// at returns the leaf whose range holds key, or what leads on to it.
-func (d *directory[E]) at(key uint64) *leaf[E] {
-	return d.entries[key<<d.start>>(64-d.depth+d.start)].Load()
+// index returns which entry is that of key.
+func (d *directory[N]) index(key uint64) int {
+	return int(key << d.start >> (64 - d.depth + d.start))
 }
 
-// put makes l the leaf of its range, the one that holds key, or what leads on to
-// it. Until it is done some entries lead to the leaf before: that is no half-done
+// at returns the node whose range holds key.
+func (d *directory[N]) at(key uint64) *N { return d.entries[d.index(key)].Load() }
+
+// put makes n, of the given depth, the node of its range, the one that holds key.
+// Until it is done some entries lead to the node before: that is no half-done
 // change, since any one key has one entry.
-func (d *directory[E]) put(key uint64, l *leaf[E]) {
-	spare := d.depth - l.depth
-	first := key << d.start >> (64 - l.depth + d.start) << spare
-	for i := range uint64(1) << spare {
-		d.entries[first+i].Store(l)
+func (d *directory[N]) put(key uint64, depth uint8, n *N) {
+	spare := d.depth - depth
+	first := d.index(key) >> spare << spare
+	for i := range 1 << spare {
+		d.entries[first+i].Store(n)
 	}
 }
 
-// resized returns a directory of the given depth with what is in d, none of which
-// may be deeper. The caller sets full.
-func (d *directory[E]) resized(depth uint8) *directory[E] {
-	r := newDirectory[E](d.start, depth)
+// resized returns a directory of the given depth with the nodes of d, none of
+// which may be deeper. The caller sets full.
+func (d *directory[N]) resized(depth uint8) *directory[N] {
+	r := newDirectory[N](d.start, depth)
 	for i := range r.entries {
 		r.entries[i].Store(d.at(uint64(i) << (64 - depth + d.start) >> d.start))
 	}
 	return r
 }
 
-// deepest returns the largest depth of any leaf in d, and how many leaves have it.
-func (d *directory[E]) deepest() (depth uint8, leaves int) {
+// deepest returns the largest depth of any node in d, and how many nodes have it.
+func (d *directory[N]) deepest(depthOf func(*N) uint8) (depth uint8, nodes int) {
 	for i := 0; i < len(d.entries); {
-		l := d.entries[i].Load()
+		own := depthOf(d.entries[i].Load())
 		switch {
-		case l.depth > depth:
-			depth, leaves = l.depth, 1
-		case l.depth == depth:
-			leaves++
+		case own > depth || nodes == 0:
+			depth, nodes = own, 1
+		case own == depth:
+			nodes++
 		}
-		i += 1 << (d.depth - l.depth)
+		i += 1 << (d.depth - own)
 	}
-	return depth, leaves
+	return depth, nodes
 }

@@ -12,8 +12,9 @@
 //
 // Every method may be called from any goroutine, except that a [Walk] belongs to
 // one goroutine at a time. Readers make atomic loads only: they take no lock, do
-// not allocate, and never wait for a writer. Writers copy the small piece they
-// change and publish it with an atomic store.
+// not allocate, and never wait for a writer. Writers copy the small piece of a list
+// that they change and publish it with an atomic store; in the index of ids they
+// store one pointer in its place.
 //
 // A client appears and disappears as a whole. Join puts the member into every
 // index while its state is "joining", which readers skip, and then flips it to
@@ -29,12 +30,15 @@
 //
 // # Structure
 //
-// One structure serves for everything: a table, which is an extendible hash table
-// with immutable leaves, ordered by a 64-bit key. There are 256 of them for the ids,
-// 256 for the systems, 256 for the groups, and one for the members of each
-// system and each group. The file key.go says what the keys are.
+// There are two structures, both extendible hash tables. A table, for the members of
+// a list and for the names of lists, has immutable leaves in the order of a 64-bit
+// key, which is good for walks and takes little for a list of three. An idTable, for
+// the ids, has pages of cache lines that are changed in place, which is good for
+// lookups and leaves no garbage. There are 256 tables of ids, 256 of systems, 256 of
+// groups, and one for the members of each system and each group. The file key.go says
+// what the keys are.
 //
-//	Registry ─┬─ ids     [256]table ─▶ Member
+//	Registry ─┬─ ids     [256]idTable ─▶ Member
 //	          ├─ systems [256]table ─▶ list ── table ─▶ Member
 //	          └─ groups  [256]table ─▶ list ── table ─▶ Member
 //
@@ -48,8 +52,10 @@
 //   - A list lock guards one of the tables of systems and of groups, and the
 //     members of every list in those two tables.
 //
-// Work under a lock is a copy of one leaf, at most 384 bytes. Only a directory
-// that doubles or halves costs more: a copy of at most 4,096 entries, which takes
-// about a tenth of a millisecond. A table that needs more has directories below
-// directories, so that the longest wait for a lock does not grow with it.
+// Work under a lock is a copy of one leaf, at most 448 bytes, or now and then one of
+// a page, 1 KiB. Only a directory that doubles or halves costs more: a copy of at
+// most 4,096 entries, which takes about a tenth of a millisecond. A table that needs
+// more has directories below directories, and an idTable, at some 60 million members
+// in all, pages behind pages, so that the longest wait for a lock does not grow with
+// them.
 package registry

@@ -8,16 +8,13 @@ import (
 // Every hash is cut in the same way: its top byte chooses one of 256 tables and
 // locks, the other 56 bits are the top of the key in that table.
 //
-//	id index        mix(id)              │ shard 8 │ key: 56 bits of the hash, owner 8 │
+//	id index        mix(id)              │ shard 8 │ key: 56 bits of the hash, 0     8 │
 //	systems, groups hash of the name     │ shard 8 │ key: 56 bits of the hash, 0     8 │
 //	member list     one table per list             │ key: owner b, mix(id)>>b          │
 //
-// where b is the number of bits that number the owners. The id index is exact:
-// mix is a bijection, so shard and key hold the whole id. The owner in its low
-// byte lets a walk of all clients of one owner pass over the others without
-// touching their records. In a member list the owner is at the top, so that a
-// worker walks its own part and nothing else. There b bits of the hash are lost;
-// two members whose keys become equal are ordered by id.
+// where b is the number of bits that number the owners. In a member list the owner
+// is at the top, so that a worker walks its own part and nothing else. There b bits
+// of the hash are lost; two members whose keys become equal are ordered by id.
 
 const (
 	shards    = 256
@@ -40,9 +37,6 @@ func shardOf(hash uint64) int { return int(hash >> 56) }
 
 // shardKey returns the key of a hash in its table.
 func shardKey(hash uint64) uint64 { return hash << 8 }
-
-// idKey returns the key of a member in its table of ids.
-func idKey(hash uint64, owner uint8) uint64 { return shardKey(hash) | uint64(owner) }
 
 // listKey returns the key of a member in a list of members.
 func listKey(hash uint64, owner, ownerBits uint8) uint64 {

@@ -185,7 +185,7 @@ func BenchmarkFill(b *testing.B) {
 // the longest that any lock is held for. The directories of a group are the same.
 func BenchmarkDouble(b *testing.B) {
 	x, _ := filled(func() indexed { return registered{New[*record](benchOwners)} })
-	d := x.(registered).r.System("system").l.members.root.Load().dir
+	d := x.(registered).r.System("system").l.members.root.Load().branch
 	for b.Loop() {
 		if got := d.resized(d.depth + 1); len(got.entries) != 2*len(d.entries) {
 			b.Fatalf("%d entries, want %d", len(got.entries), 2*len(d.entries))

@@ -15,7 +15,7 @@ import (
 // check returns what is wrong with the structure of any table of r.
 func (r *Registry[V]) check() error {
 	for i := range shards {
-		if err := r.ids[i].check(); err != nil {
+		if err := r.ids[i].check(i); err != nil {
 			return fmt.Errorf("ids %d: %w", i, err)
 		}
 		for _, x := range []*index[V]{&r.systems, &r.groups} {
@@ -118,15 +118,18 @@ type snapshots struct {
 }
 
 func (o *snapshots) take(r *Registry[int]) {
-	sets := []Set[int]{r.All()}
+	var sets []Set[int]
 	for i := range 3 {
 		system := fmt.Sprint("s", i)
 		sets = append(sets, r.System(system), r.Group(system, "g0"))
 	}
 	for _, s := range sets {
-		for p := s.seek(Cursor{}); !p.end; {
+		if s.l == nil {
+			continue
+		}
+		for key, more := uint64(0), true; more; more = key != 0 {
 			var slots []slot[Member[int]]
-			slots, p = s.chunk(p)
+			slots, key = s.l.members.from(key)
 			o.slots, o.slotsThen = append(o.slots, slots), append(o.slotsThen, slices.Clone(slots))
 		}
 	}

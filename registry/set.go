@@ -1,6 +1,10 @@
 package registry
 
-import "iter"
+import (
+	"cmp"
+	"iter"
+	"slices"
+)
 
 // A Set is the members of a registry, of a system or of a group: a live view,
 // not a copy, and small enough to pass by value. The zero Set is empty.
@@ -39,31 +43,69 @@ func (s Set[V]) Len() int {
 // left the next moment.
 func (s Set[V]) Members(after Cursor) iter.Seq[*Member[V]] {
 	return func(yield func(*Member[V]) bool) {
-		for p := s.seek(after); !p.end; {
-			var slots []slot[Member[V]]
-			slots, p = s.chunk(p)
-			for _, x := range slots {
-				if x.e.Live() && !yield(x.e) {
-					return
-				}
+		p := s.seek(after)
+		for !p.end {
+			var more bool
+			if s.l == nil {
+				more = s.yieldIDs(&p, yield)
+			} else {
+				more = s.yieldLeaf(&p, yield)
+			}
+			if !more {
+				return
 			}
 		}
 	}
 }
 
+// yieldLeaf yields the live members of a list at p that are in one leaf, and moves
+// p behind them. It reports whether the caller wants more.
+func (s Set[V]) yieldLeaf(p *position, yield func(*Member[V]) bool) bool {
+	slots, next := s.l.members.from(p.key)
+	slots = rest(p, slots)
+	*p = position{key: next, end: next == 0}
+	for _, x := range slots {
+		if x.e.Live() && !yield(x.e) {
+			return false
+		}
+	}
+	return true
+}
+
+// yieldIDs does for the set of all what yieldLeaf does for a list, page by page of
+// the index of ids.
+func (s Set[V]) yieldIDs(p *position, yield func(*Member[V]) bool) bool {
+	var buf [pageSlots]*Member[V]
+	members := buf[:0]
+	page, _, next := s.r.ids[shardOf(p.key)].at(p.key)
+	for ; page != nil; page = page.next.Load() {
+		members = page.appendTo(members)
+	}
+	slices.SortFunc(members, byHash)
+	behind := p.key
+	*p = position{key: next, end: next == 0}
+	for _, m := range members {
+		if mix(m.id) >= behind && m.Live() && !yield(m) {
+			return false
+		}
+	}
+	return true
+}
+
+// byHash orders members as in the set of all.
+func byHash[V any](a, b *Member[V]) int { return cmp.Compare(mix(a.id), mix(b.id)) }
+
 // A position is a place in the order of a set between two members. The zero
 // position is before the first.
 type position struct {
-	shard int    // table of ids; 0 in a list
-	key   uint64 // what comes before this key is behind
-	id    uint64 // if tied: of the members with this key, those up to id are behind
-	tied  bool
-	end   bool // all is behind
+	key  uint64 // what comes before this key is behind; in the set of all it is the hash
+	id   uint64 // if tied: of the members with this key, those up to id are behind
+	tied bool   // only in lists, since hashes are all different
+	end  bool   // all is behind
 }
 
 // seek returns the position after c.
 func (s Set[V]) seek(c Cursor) position {
-	p := position{id: c.id, tied: true}
 	hash := mix(c.id)
 	switch {
 	case s.r == nil:
@@ -71,32 +113,19 @@ func (s Set[V]) seek(c Cursor) position {
 	case !c.valid:
 		return position{}
 	case s.l == nil:
-		p.shard, p.key = shardOf(hash), idKey(hash, c.owner)
+		return position{key: hash + 1, end: hash+1 == 0}
 	case int(c.owner) >= s.r.owners:
 		return position{end: true} // owners are the first thing a list is ordered by
 	default:
-		p.key = listKey(hash, c.owner, s.r.ownerBits)
+		return position{key: listKey(hash, c.owner, s.r.ownerBits), id: c.id, tied: true}
 	}
-	return p
 }
 
-// chunk returns members at p, all of them in one leaf and some perhaps not live,
-// and the position after them. It may return none before the end.
-func (s Set[V]) chunk(p position) ([]slot[Member[V]], position) {
-	t := &s.r.ids[p.shard]
-	if s.l != nil {
-		t = &s.l.members
+// rest returns the slots of a leaf that begin at the key of p, without those that
+// are behind p.
+func rest[V any](p *position, slots []slot[Member[V]]) []slot[Member[V]] {
+	for p.tied && len(slots) > 0 && slots[0].key == p.key && slots[0].e.id <= p.id {
+		slots = slots[1:]
 	}
-	slots, next := t.from(p.key)
-	if p.tied {
-		for len(slots) > 0 && slots[0].key == p.key && slots[0].e.id <= p.id {
-			slots = slots[1:]
-		}
-	}
-	p = position{shard: p.shard, key: next}
-	if next == 0 {
-		p.shard++
-		p.end = s.l != nil || p.shard == shards
-	}
-	return slots, p
+	return slots
 }

@@ -90,7 +90,7 @@ func TestMembersWithEqualKeys(t *testing.T) {
 		t.Fatal("the keys are not equal")
 	}
 	for page := 1; page < 300; page += 13 {
-		got, _ := pages(t, set, page, nil)
+		got, _ := paged(t, set, page, nil)
 		if !slices.Equal(got, want) {
 			t.Errorf("pages of %d: got %d members, want %d in order", page, len(got), len(want))
 		}
@@ -100,9 +100,9 @@ func TestMembersWithEqualKeys(t *testing.T) {
 	}
 }
 
-// pages reads a set in pages, each after the cursor in text that ended the last,
+// paged reads a set in pages, each after the cursor in text that ended the last,
 // and calls between, if not nil, in between. It returns the ids and the pages.
-func pages(t *testing.T, s Set[int], size int, between func()) (got []uint64, n int) {
+func paged(t *testing.T, s Set[int], size int, between func()) (got []uint64, n int) {
 	t.Helper()
 	var text string
 	for {
@@ -160,7 +160,7 @@ func TestPagingWhileOthersChange(t *testing.T) {
 		}
 	}
 	for name, set := range map[string]Set[int]{"all": r.All(), "system": r.System("s"), "group": r.Group("s", "g")} {
-		got, n := pages(t, set, 50, between)
+		got, n := paged(t, set, 50, between)
 		if n < stay/50 {
 			t.Errorf("%s: %d pages", name, n)
 		}

@@ -15,11 +15,11 @@ const (
 // A table is a set of entries ordered by a 64-bit key: an extendible hash table
 // on the top bits of the key. The zero table is empty and ready to use.
 //
-//	root ─▶ leaf                               up to 23 entries, no directory
-//	root ─▶ directory ─┬─ 00 ─▶ leaf, depth 1
-//	                   ├─ 01 ─▶ (the same)
-//	                   ├─ 10 ─▶ leaf, depth 2
-//	                   └─ 11 ─▶ leaf, depth 2
+//	root ─▶ leaf                            up to 27 entries, no directory
+//	root ─▶ branch ─┬─ 00 ─▶ leaf, depth 1
+//	                ├─ 01 ─▶ (the same)
+//	                ├─ 10 ─▶ leaf, depth 2
+//	                └─ 11 ─▶ leaf, depth 2
 //
 // Leaves are immutable. A writer stores a changed copy in the place of one leaf;
 // the caller must hold a lock that keeps other writers of this table out.
@@ -31,11 +31,24 @@ type table[E any] struct {
 	root atomic.Pointer[leaf[E]] // nil when the table is empty
 }
 
+// A branch is a directory of leaves. A leaf that is split at the depth of a full
+// directory gives its place to another branch, which starts where that one ends.
+type branch[E any] struct {
+	root leaf[E] // what leads here points at it; root.branch is this one
+	directory[leaf[E]]
+}
+
+func newBranch[E any](d *directory[leaf[E]]) *branch[E] {
+	b := &branch[E]{directory: *d}
+	b.root.depth, b.root.branch = d.start, b
+	return b
+}
+
 // leafAt returns the leaf whose range holds key, or nil if the table is empty.
 func (t *table[E]) leafAt(key uint64) *leaf[E] {
 	l := t.root.Load()
-	for l != nil && l.dir != nil {
-		l = l.dir.at(key)
+	for l != nil && l.branch != nil {
+		l = l.branch.at(key)
 	}
 	return l
 }
@@ -50,32 +63,38 @@ func (t *table[E]) from(key uint64) (slots []slot[E], next uint64) {
 	if l == nil {
 		return nil, 0
 	}
-	width := 64 - l.depth
-	return l.slots()[l.search(key):], (key>>width + 1) << width
+	return l.from(key)
 }
 
-// get returns the entry whose key is at least key and at most key+loose, or nil.
-// There must not be two of them, and all those keys must be in one leaf. It finds
-// what from would, in two thirds of the time: lookups are what there is most of.
-func (t *table[E]) get(key, loose uint64) *E {
-	l := t.leafAt(key)
-	if l == nil || l.count == 0 {
-		return nil
+// ahead puts into dst the leaf of key and those that follow it in the same
+// directory, as far as dst has room, and returns how many there are. To the caller
+// they are a guess: leaves may be split and merged meanwhile, and what is not the
+// first may be a branch.
+//
+// The leaves are as good as random memory, and to go from one to the next by its
+// range waits for each in turn. The entries of a directory are known beforehand, so
+// that the processor fetches all their leaves at once.
+func (t *table[E]) ahead(key uint64, dst []*leaf[E]) int {
+	l := t.root.Load()
+	var b *branch[E]
+	for l != nil && l.branch != nil {
+		b = l.branch
+		l = b.at(key)
 	}
-	i := l.guess(key)
-	x := l.at(i)
-	step := 1
-	if x.key > key {
-		step = -1
+	if l == nil {
+		return 0
 	}
-	for x.key-key > loose {
-		// If it is not there this ends with the leaf, which is near, and rare.
-		if i += step; uint(i) >= uint(l.count) {
-			return nil
+	dst[0] = l
+	n := 1
+	if b != nil {
+		for i := b.index(key) + 1; i < len(b.entries) && n < len(dst); i++ {
+			if l := b.entries[i].Load(); l != dst[n-1] {
+				dst[n] = l
+				n++
+			}
 		}
-		x = l.at(i)
 	}
-	return x.e
+	return n
 }
 
 // has reports whether e, whose key is key, is in the table.
@@ -125,8 +144,8 @@ func (t *table[E]) remove(key uint64, e *E) bool {
 	d := t.above(key, l.depth)
 	t.put(key, l)
 	if d != nil && d.full == 0 {
-		depth, leaves := d.deepest()
-		d = d.resized(depth)
+		depth, leaves := d.deepest(func(l *leaf[E]) uint8 { return l.depth })
+		d = newBranch(d.resized(depth))
 		d.full = leaves
 		t.put(key, &d.root)
 	}
@@ -135,10 +154,10 @@ func (t *table[E]) remove(key uint64, e *E) bool {
 
 // above returns the directory with the entries for what has the given depth and
 // holds key in its range, or nil if that is the root.
-func (t *table[E]) above(key uint64, depth uint8) *directory[E] {
-	var above *directory[E]
-	for d := t.root.Load().dir; d != nil && d.start < depth; d = d.at(key).dir {
-		above = d
+func (t *table[E]) above(key uint64, depth uint8) *branch[E] {
+	var above *branch[E]
+	for b := t.root.Load().branch; b != nil && b.start < depth; b = b.at(key).branch {
+		above = b
 	}
 	return above
 }
@@ -148,8 +167,8 @@ func (t *table[E]) above(key uint64, depth uint8) *directory[E] {
 func (t *table[E]) put(key uint64, l *leaf[E]) {
 	switch d := t.above(key, l.depth); {
 	case d != nil:
-		d.put(key, l)
-	case l.count > 0 || l.dir != nil:
+		d.put(key, l.depth, l)
+	case l.count > 0 || l.branch != nil:
 		t.root.Store(l)
 	default:
 		t.root.Store(nil)
@@ -164,11 +183,11 @@ func (t *table[E]) split(key uint64, l *leaf[E]) *leaf[E] {
 	d := t.above(key, depth)
 	switch {
 	case d == nil || l.depth == d.start+maxBits:
-		d = newDirectory[E](l.depth, depth)
-		d.put(key, l)
+		d = newBranch(newDirectory[leaf[E]](l.depth, depth))
+		d.put(key, l.depth, l)
 		t.put(key, &d.root)
 	case l.depth == d.depth:
-		d = d.resized(depth)
+		d = newBranch(d.resized(depth))
 		t.put(key, &d.root)
 	}
 	if depth == d.depth {
@@ -180,7 +199,7 @@ func (t *table[E]) split(key uint64, l *leaf[E]) *leaf[E] {
 	if key&bit != 0 {
 		low, high = high, low
 	}
-	d.put(key^bit, high)
+	d.put(key^bit, depth, high)
 	return low
 }
 
@@ -191,7 +210,7 @@ func (t *table[E]) merge(key uint64, l *leaf[E]) *leaf[E] {
 		bit := uint64(1) << (64 - l.depth)
 		d := t.above(key, l.depth)
 		buddy := d.at(key ^ bit)
-		if buddy.dir != nil || buddy.depth != l.depth || buddy.count+l.count > mergeSlots {
+		if buddy.branch != nil || buddy.depth != l.depth || buddy.count+l.count > mergeSlots {
 			break
 		}
 		if l.depth == d.depth {

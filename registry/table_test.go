@@ -21,8 +21,8 @@ func (t *table[E]) check() error {
 	if root == nil {
 		return nil
 	}
-	if root.dir != nil {
-		return root.dir.check(0, 0)
+	if root.branch != nil {
+		return root.branch.check(0, 0)
 	}
 	if root.count == 0 {
 		return fmt.Errorf("the only leaf is empty")
@@ -30,52 +30,66 @@ func (t *table[E]) check() error {
 	return root.check(0, 0)
 }
 
-// check returns what is wrong with d as the directory of the range that begins at
+// check returns what is wrong with b as the branch of the range that begins at
 // key.
-func (d *directory[E]) check(key uint64, start uint8) error {
-	bits := d.depth - d.start
-	if d.start != start || bits < 1 || bits > maxBits || len(d.entries) != 1<<bits {
-		return fmt.Errorf("directory at depth %d starts at %d and ends at %d, with %d entries", start, d.start, d.depth, len(d.entries))
+func (b *branch[E]) check(key uint64, start uint8) error {
+	if b.start != start || b.depth == start {
+		return fmt.Errorf("branch at depth %d starts at %d and ends at %d", start, b.start, b.depth)
 	}
-	if r := &d.root; r.dir != d || r.depth != start || r.count != 0 {
-		return fmt.Errorf("directory at depth %d has the root %+v", start, r)
+	if r := &b.root; r.branch != b || r.depth != start || r.count != 0 {
+		return fmt.Errorf("branch at depth %d has the root %+v", start, r)
 	}
-	full := 0
-	for i := 0; i < len(d.entries); {
-		l := d.entries[i].Load()
-		if l.depth <= start || l.depth > d.depth {
-			return fmt.Errorf("depth %d in a directory from %d to %d", l.depth, start, d.depth)
-		}
-		span := 1 << (d.depth - l.depth)
-		for j := i; j < i+span; j++ {
-			if d.entries[j].Load() != l {
-				return fmt.Errorf("entry %d differs from %d: the leaf has depth %d of %d", j, i, l.depth, d.depth)
-			}
-		}
-		if l.depth == d.depth {
-			full++
-		}
-		key := key | uint64(i)<<(64-d.depth)
-		i += span
-		if l.dir != nil {
+	depthOf := func(l *leaf[E]) uint8 { return l.depth }
+	return b.directory.check(key, depthOf, func(key uint64, l *leaf[E]) error {
+		if l.branch != nil {
 			if l.depth != start+maxBits {
-				return fmt.Errorf("a directory at depth %d in one that starts at %d", l.depth, start)
+				return fmt.Errorf("a branch at depth %d in one that starts at %d", l.depth, start)
 			}
-			if err := l.dir.check(key, l.depth); err != nil {
-				return err
-			}
-			continue
+			return l.branch.check(key, l.depth)
+		}
+		if l.depth == start {
+			return fmt.Errorf("a leaf of depth %d in a branch that starts there", start)
 		}
 		if err := l.check(key, l.depth); err != nil {
 			return err
 		}
-		buddy := d.at(key ^ 1<<(64-l.depth))
-		if buddy.dir == nil && buddy.depth == l.depth && max(l.count, buddy.count) <= fewSlots {
+		buddy := b.at(key ^ 1<<(64-l.depth))
+		if buddy.branch == nil && buddy.depth == l.depth && max(l.count, buddy.count) <= fewSlots {
 			return fmt.Errorf("buddies of depth %d with %d and %d slots were not merged", l.depth, l.count, buddy.count)
 		}
+		return nil
+	})
+}
+
+// check returns what is wrong with d as the directory of the range that begins at
+// key, or what node says of one of its nodes and the first key of it.
+func (d *directory[N]) check(key uint64, depthOf func(*N) uint8, node func(key uint64, n *N) error) error {
+	if bits := d.depth - d.start; bits > maxBits || len(d.entries) != 1<<bits {
+		return fmt.Errorf("directory from %d to %d with %d entries", d.start, d.depth, len(d.entries))
+	}
+	full := 0
+	for i := 0; i < len(d.entries); {
+		n := d.entries[i].Load()
+		depth := depthOf(n)
+		if depth < d.start || depth > d.depth {
+			return fmt.Errorf("depth %d in a directory from %d to %d", depth, d.start, d.depth)
+		}
+		span := 1 << (d.depth - depth)
+		for j := i; j < i+span; j++ {
+			if d.entries[j].Load() != n {
+				return fmt.Errorf("entry %d differs from %d: the node has depth %d of %d", j, i, depth, d.depth)
+			}
+		}
+		if depth == d.depth {
+			full++
+		}
+		if err := node(key|uint64(i)<<(64-d.depth), n); err != nil {
+			return err
+		}
+		i += span
 	}
 	if full != d.full || full == 0 {
-		return fmt.Errorf("%d full leaves, counted as %d", full, d.full)
+		return fmt.Errorf("%d full nodes, counted as %d", full, d.full)
 	}
 	return nil
 }
@@ -83,7 +97,7 @@ func (d *directory[E]) check(key uint64, start uint8) error {
 // check returns what is wrong with l as the leaf of the range that begins at key.
 func (l *leaf[E]) check(key uint64, depth uint8) error {
 	s := l.slots()
-	if l.dir != nil || l.depth != depth || len(s) != int(l.count) {
+	if l.branch != nil || l.depth != depth || len(s) != int(l.count) {
 		return fmt.Errorf("leaf %+v at depth %d has %d slots", l, depth, len(s))
 	}
 	for i, x := range s {
@@ -116,8 +130,8 @@ func (t *table[E]) all() []slot[E] {
 // depth returns the depth of the directories of t on the way to key 0, 0 if there
 // is none.
 func (t *table[E]) depth() (depth uint8) {
-	for l := t.root.Load(); l != nil && l.dir != nil; l = l.dir.at(0) {
-		depth = l.dir.depth
+	for l := t.root.Load(); l != nil && l.branch != nil; l = l.branch.at(0) {
+		depth = l.branch.depth
 	}
 	return depth
 }
@@ -267,7 +281,7 @@ func TestTableEqualKeys(t *testing.T) {
 	for range 3 * maxSlots {
 		m.insert(5)
 	}
-	if l := m.table.root.Load(); l.dir != nil || l.count != 3*maxSlots {
+	if l := m.table.root.Load(); l.branch != nil || l.count != 3*maxSlots {
 		t.Errorf("root is %+v, want one leaf", l)
 	}
 	m.insert(math.MaxUint64)
