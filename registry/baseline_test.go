@@ -236,10 +236,13 @@ func (x registered) get(id uint64) *record {
 	return nil
 }
 
-func (x registered) walk() (n int) {
+func (x registered) walk() int { return x.walkSet(x.r.System("system")) }
+
+// walkSet walks over the parts of all owners.
+func (x registered) walkSet(set Set[*record]) (n int) {
 	dst := make([]*Member[*record], 256)
 	for owner := range benchOwners {
-		w := x.r.System("system").Walk(owner)
+		w := set.Walk(owner)
 		for k := w.Next(dst); k > 0; k = w.Next(dst) {
 			n += k // Next has read the state of each
 		}

@@ -49,16 +49,8 @@ func (x registeredGroups) leave(c *record, _ []string) {
 
 func (x registeredGroups) get(id uint64) *record { return registered(x).get(id) }
 
-func (x registeredGroups) walk(group string) (n int) {
-	var dst [256]*Member[*record]
-	set := x.r.Group("system", group)
-	for owner := range benchOwners {
-		w := set.Walk(owner)
-		for k := w.Next(dst[:]); k > 0; k = w.Next(dst[:]) {
-			n += k
-		}
-	}
-	return n
+func (x registeredGroups) walk(group string) int {
+	return registered(x).walkSet(x.r.Group("system", group))
 }
 
 // joinAll is load for all to which it makes no difference.

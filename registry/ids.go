@@ -6,7 +6,7 @@ import "sync/atomic"
 // they have mergeMembers or less together: half of what splits a page, so that a
 // member who comes and goes does not split and merge the same one again and again.
 const (
-	mergeMembers = pageSlots * 4 / 9
+	mergeMembers = pageSlots * 2 / 5
 	fewMembers   = mergeMembers / 2
 )
 

@@ -37,7 +37,7 @@ func (t *idTable[V]) check(shard int) error {
 		}
 		buddy := d.at(key ^ 1<<(64-p.depth))
 		// More members than that may not fit in one page, if they have one home.
-		if buddy.depth == p.depth && next == nil && buddy.next.Load() == nil && max(count, buddy.count) <= (1+spares)*bucketSlots/2 {
+		if buddy.depth == p.depth && next == nil && buddy.next.Load() == nil && max(count, buddy.count) <= bucketSlots {
 			return fmt.Errorf("buddies of depth %d with %d and %d members were not merged", p.depth, count, buddy.count)
 		}
 		return nil
@@ -242,7 +242,7 @@ func FuzzIDTable(f *testing.F) {
 			return
 		}
 		var m idModel
-		alike := 8 + ops[0]%8 // more would spend the time in big directories
+		alike := 8 + ops[0]%8                             // more would spend the time in big directories
 		same := uint64(0xffff) << 8 * uint64(ops[0]>>4&1) // one home
 		for i, op := range ops[1:] {
 			if op < 0xa0 || len(m.order) == 0 {

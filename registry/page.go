@@ -10,13 +10,13 @@ const (
 	// fill a cache line of 64 bytes.
 	bucketSlots = 6
 
-	// homes and spares are the buckets of a page. With two spare ones a page takes
-	// in 78 members on average, of 90, before one does not fit; with one it is 70,
-	// with three 83, but then more members are not where a lookup looks first.
-	homes  = 13
-	spares = 2
+	// homes is how many buckets of a page are homes; one more is the spare. So a page
+	// takes in 70 members on average, of 90, before one does not fit, and 4 % of the
+	// members of a full table are not where a lookup looks first. With another spare
+	// one it is 78 and 7 %: 2.6 bytes less a member, and lookups take 4 % more time.
+	homes = 14
 
-	pageSlots = (homes + spares) * bucketSlots
+	pageSlots = (homes + 1) * bucketSlots
 )
 
 // A bucket is one cache line: up to six members, in no order, and of each a byte of
@@ -30,7 +30,7 @@ const (
 // there all the time, and those bytes do not change meanwhile.
 type bucket[V any] struct {
 	// Slot i has byte i. The top byte of tags counts the members whose home this is
-	// and that are in a spare bucket.
+	// and that are in the spare bucket.
 	tags, owners atomic.Uint64
 	members      [bucketSlots]atomic.Pointer[Member[V]]
 }
@@ -38,7 +38,7 @@ type bucket[V any] struct {
 const (
 	everyByte = 0x0101010101010101
 	slotBits  = 0x0000808080808080 // the high bit of each slot's byte
-	strayed   = 1 << 56            // one member in a spare bucket
+	strayed   = 1 << 56            // one member in the spare bucket
 )
 
 // matching returns the slots whose byte is b, as bits of slotBits. Rarely, one above
@@ -94,8 +94,8 @@ func (b *bucket[V]) take(m *Member[V], hash uint64) bool {
 
 // A page holds the members of one range of hashes: those that are alike in their
 // top 8 bits, which choose the shard, and the next depth bits. Other bits choose
-// the home of a member among the buckets; one that finds it full goes to a spare
-// bucket.
+// the home of a member among the buckets; one that finds it full goes to the
+// spare bucket.
 //
 // A member never moves within a page: it could do so behind a reader's back. A
 // page that is split or merged is copied, and the old one, to which a reader may
@@ -113,7 +113,7 @@ type page[V any] struct {
 	// With the word that the allocator puts before an object of this size and kind
 	// buckets begin at a multiple of 64, and the page takes up 1 KiB.
 	_       [56 - 24]byte
-	buckets [homes + spares]bucket[V]
+	buckets [homes + 1]bucket[V] // the last one is the spare
 }
 
 // home returns where a member is to be looked for first. The bits that choose it
@@ -129,8 +129,8 @@ func (p *page[V]) find(id, hash uint64) *Member[V] {
 		if m := home.find(id, hash); m != nil {
 			return m
 		}
-		for i := homes; i < len(p.buckets) && home.tags.Load() >= strayed; i++ {
-			if m := p.buckets[i].find(id, hash); m != nil {
+		if home.tags.Load() >= strayed {
+			if m := p.buckets[homes].find(id, hash); m != nil {
 				return m
 			}
 		}
@@ -142,11 +142,7 @@ func (p *page[V]) find(id, hash uint64) *Member[V] {
 func (p *page[V]) put(m *Member[V], hash uint64) bool {
 	home := p.home(hash)
 	if !home.put(m, hash) {
-		i := homes
-		for i < len(p.buckets) && !p.buckets[i].put(m, hash) {
-			i++
-		}
-		if i == len(p.buckets) {
+		if !p.buckets[homes].put(m, hash) {
 			return false
 		}
 		home.tags.Add(strayed)
@@ -159,11 +155,7 @@ func (p *page[V]) put(m *Member[V], hash uint64) bool {
 func (p *page[V]) take(m *Member[V], hash uint64) bool {
 	home := p.home(hash)
 	if !home.take(m, hash) {
-		i := homes
-		for i < len(p.buckets) && !p.buckets[i].take(m, hash) {
-			i++
-		}
-		if i == len(p.buckets) {
+		if !p.buckets[homes].take(m, hash) {
 			return false
 		}
 		home.tags.Add(^uint64(strayed - 1)) // subtracts it

@@ -41,12 +41,30 @@ func checkSize(b *testing.B, x indexed) {
 	}
 }
 
-// One op is one lookup of a random client.
+// One op is one lookup of a random client. The floor is what any index outside the
+// clients themselves has to fetch from memory, where a cache line of it leads to the
+// client and the place of that line is known: such lines, and nothing to search.
 func BenchmarkLookup(b *testing.B) {
 	ids := make([]uint64, benchSize)
 	for i, n := range rand.New(rand.NewPCG(1, 1)).Perm(benchSize) {
 		ids[i] = benchID(uint64(n))
 	}
+	b.Run("floor", func(b *testing.B) {
+		lines := make([][8]*record, benchSize/4) // as full as those of pages
+		places := make([]**record, benchSize)
+		records := newRecords(benchSize)
+		order := rand.New(rand.NewPCG(1, 1)).Perm(benchSize) // that of ids
+		for i, n := range rand.New(rand.NewPCG(1, 2)).Perm(benchSize) {
+			places[i] = &lines[n/4][n%4]
+			*places[i] = records[order[i]]
+		}
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if c := *places[i%benchSize]; c.id != ids[i%benchSize] {
+				b.Fatalf("%d is in the place of %d", c.id, ids[i%benchSize])
+			}
+		}
+	})
 	for _, bb := range benchIndexes {
 		if bb.indexes == 2 && bb.name != "2 indexes/Registry" {
 			continue // the second index plays no part
@@ -102,7 +120,8 @@ func BenchmarkReplace(b *testing.B) {
 	}
 }
 
-// One op is a walk over all million members, which reads a word of each record.
+// One op is a walk over all million members, which reads a word of each record; of
+// the registry over one system, and over all, by one owner after the other.
 // The floor is the same for a plain slice of pointers in random order.
 func BenchmarkWalk(b *testing.B) {
 	run := func(name string, walk func() int) {
@@ -129,6 +148,7 @@ func BenchmarkWalk(b *testing.B) {
 		x, _ := filled(bb.make)
 		run(bb.name, x.walk)
 		if x, ok := x.(registered); ok {
+			run(bb.name+", all", func() int { return x.walkSet(x.r.All()) })
 			run(bb.name+", Members of all", func() (n int) {
 				for range x.r.All().Members(Cursor{}) {
 					n++
