@@ -16,14 +16,15 @@
 // # Memory
 //
 // A connection that is idle owns no goroutine, no timer, no map and no buffer. With a
-// system and a group, and without TLS, it keeps 505 bytes of heap in 3.2 objects
+// system and a group, and without TLS, it keeps 507 bytes of heap in 3.2 objects
 // (go test -run NONE -bench Heap -benchtime 1x ./engine), and 8 more:
 //
 //	bytes  what
 //	224    Client: state, counters, address, links of the wheel, its registry.Member
 //	208    nbio.Conn, with the lock that guards the descriptor
-//	 52    entries of 16 bytes in three of the registry's tables: by id, in the
-//	       system and in the group; with the room that their leaves have
+//	 34    entries of 16 bytes in two of the registry's tables, in the system and in
+//	       the group
+//	 20    the registry's index of ids, with the room that its pages have
 //	 16    the link from the client to its group
 //	  4    the registry's directories
 //	  8    nbio's table by descriptor, made at the start for all there can be

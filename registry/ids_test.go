@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -195,6 +196,29 @@ func TestIDTableAgainstModel(t *testing.T) {
 				t.Error("the emptied table has a directory")
 			}
 		})
+	}
+}
+
+// matching finds every slot whose byte is the one asked for, and the first it
+// gives is one of them.
+func TestMatching(t *testing.T) {
+	r := rand.New(rand.NewPCG(25, 26))
+	for range 100_000 {
+		var word [8]byte
+		for i := range word {
+			word[i] = byte(r.IntN(4)) - 2 // 254 to 1: next to each other, where a borrow could tell
+		}
+		b := byte(r.IntN(4)) - 2
+		found := matching(binary.LittleEndian.Uint64(word[:]), b)
+		for i := range word {
+			bit := uint64(0x80) << (8 * i)
+			if want := i < bucketSlots && word[i] == b; want && found&bit == 0 || !want && found&-found == bit {
+				t.Fatalf("matching(%x, %x) = %x", word, b, found)
+			}
+		}
+		if found&^slotBits != 0 {
+			t.Fatalf("matching(%x, %x) = %x", word, b, found)
+		}
 	}
 }
 
