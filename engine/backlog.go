@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"container/list"
 	"math/bits"
 	"sync"
 )
@@ -18,8 +19,8 @@ const (
 // A backlog knows the clients that something waits for, by the power of two of how
 // much. Only clients that do not keep up come near it.
 type backlog struct {
-	mu      sync.Mutex // guards the classes and every outQueue.class; the innermost lock
-	classes [64]map[*Client]struct{}
+	mu      sync.Mutex // guards the following, and every outQueue's class and place; the innermost lock
+	classes [64]list.List
 }
 
 // track notes how much waits for c. c.mu must be held, and c.out not nil.
@@ -30,19 +31,22 @@ func (b *backlog) track(c *Client) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.classes[c.out.class], c)
-	if b.classes[class] == nil {
-		b.classes[class] = map[*Client]struct{}{}
-	}
-	b.classes[class][c] = struct{}{}
-	c.out.class = class
+	b.untrackLocked(c.out)
+	c.out.class, c.out.place = class, b.classes[class].PushFront(c)
 }
 
 // untrack forgets c. c.mu must be held, and c.out not nil.
 func (b *backlog) untrack(c *Client) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.classes[c.out.class], c)
+	b.untrackLocked(c.out)
+}
+
+func (b *backlog) untrackLocked(q *outQueue) {
+	if q.place != nil {
+		b.classes[q.class].Remove(q.place)
+		q.place = nil
+	}
 }
 
 // largest is a client of the highest class, nil if nothing waits for anyone.
@@ -50,8 +54,8 @@ func (b *backlog) largest() *Client {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := len(b.classes) - 1; i > 0; i-- {
-		for c := range b.classes[i] {
-			return c
+		if first := b.classes[i].Front(); first != nil {
+			return first.Value.(*Client)
 		}
 	}
 	return nil

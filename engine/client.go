@@ -61,6 +61,8 @@ type Client struct {
 	user unique.Handle[string] // zero without a user
 	ip   [16]byte              // of the peer, or of what a trusted proxy says that its peer is; netip.Addr would be half as much again, and a pointer
 	port uint16
+
+	closeBy uint32 // in stateClosing, the tick of CloseTimeout; guarded by mu
 }
 
 type clientState uint8

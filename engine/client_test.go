@@ -214,6 +214,27 @@ func TestCloseTimeout(t *testing.T) {
 	eventually(t, "the socket is gone", func() bool { return e.conns.Load() == 0 })
 }
 
+// A client that is closed in the moment in which its heartbeat is due has the time
+// for its close frame all the same.
+func TestCloseWhileVisited(t *testing.T) {
+	e := newEngine(t, Options{CloseTimeout: time.Minute, NoWelcome: true})
+	conn := rawConn(t, e, fmt.Sprintf(upgrade, "system_id=1"))
+	eventually(t, "open", func() bool { return e.Count(Query{}) == 1 })
+	for c := range e.Clients(Query{}) {
+		c.Close("bye")
+		if again := c.loop.visit(c); again <= e.tickNow() {
+			t.Errorf("the next visit is at %d, now it is %d", again, e.tickNow())
+		}
+	}
+	if got, err := readUntil(conn, "\x88\x05\x0d\xacbye"); err != nil {
+		t.Fatalf("%q, %v, want a close frame of 3500", got, err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	if e.conns.Load() != 1 {
+		t.Error("it was cut off before it could answer")
+	}
+}
+
 // OnOpen, then OnMessage, then OnClose, each client's own, with panics on the way.
 func TestCallbackOrder(t *testing.T) {
 	var mu sync.Mutex

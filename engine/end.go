@@ -27,6 +27,7 @@ func (c *Client) leaveOpenLocked(next clientState, why CloseReason) bool {
 		return false
 	}
 	c.state, c.reason = next, why
+	c.closeBy = c.loop.e.tickNow() + c.loop.e.closeTicks
 	c.loop.e.closed[why].Add(1)
 	return true
 }

@@ -92,7 +92,7 @@ func (l *loop) housekeep() {
 // tick of the next visit.
 func (l *loop) visit(c *Client) uint32 {
 	c.mu.Lock()
-	state := c.state
+	state, closeBy := c.state, c.closeBy
 	c.mu.Unlock()
 	now := l.e.tickNow()
 	switch state {
@@ -101,7 +101,10 @@ func (l *loop) visit(c *Client) uint32 {
 		c.cut()
 	case stateOpen:
 		return c.heartbeat(now)
-	case stateClosing: // CloseTimeout has passed
+	case stateClosing:
+		if now < closeBy { // it is closed in this moment, in which its heartbeat was due
+			return closeBy
+		}
 		c.cut()
 	}
 	return 0

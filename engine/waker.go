@@ -35,14 +35,24 @@ func (w *waker) call(f func()) {
 	}
 }
 
+// callsAtATime bounds how long the connections of a poller wait for what it is
+// called for: of a storm of handshakes thousands may be finished together.
+const callsAtATime = 64
+
 // woken runs on the poller.
 func (w *waker) woken() {
 	w.once.Do(w.read.Done)
 	w.mu.Lock()
 	calls := w.calls
-	w.calls = nil
+	if len(calls) > callsAtATime {
+		calls, w.calls = calls[:callsAtATime], calls[callsAtATime:]
+		_, _ = syscall.Write(w.fd, []byte{0}) // the rest when the others had their turn
+	} else {
+		w.calls = nil
+	}
 	w.mu.Unlock()
-	for _, f := range calls {
+	for i, f := range calls {
+		calls[i] = nil // the array may live on
 		f()
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"container/list"
 	"slices"
 
 	"github.com/lesismal/nbio"
@@ -20,7 +21,10 @@ type outQueue struct {
 	waiting []queued // behind that; the first one is next
 	bytes   int      // of waiting; MaxQueuedBytes bounds them
 	control int      // bytes of control frames and the like that nbio was given since it last held nothing
-	class   uint8    // the backlog's class of this client
+
+	// The backlog's class of this client, and its place there.
+	class uint8
+	place *list.Element
 }
 
 // queued is a shared frame, or bytes for this client only.
