@@ -24,6 +24,7 @@ var claims = []struct {
 	{"memory of it", ref{"IdleMinute/wheel", "heap-B/client"}, ref{"IdleMinute/time.AfterFunc", "heap-B/client"}},
 	{"ids", ref{"IDs/engine/8_goroutines", "ids/s"}, ref{"IDs/sonyflake_same_bits/8_goroutines", "ids/s"}},
 	{"lookup of one of a million clients", ref{"Lookup/2_indexes/Registry", "ns/op"}, ref{"Lookup/1_index/RWMutex+map", "ns/op"}},
+	{"one leaves, one joins, in the index of ids", ref{"Replace/1_index/pages", "ns/op"}, ref{"Replace/1_index/RWMutex+map", "ns/op"}},
 	{"one leaves, one joins, in two indexes", ref{"Replace/2_indexes/Registry", "ns/op"}, ref{"Replace/2_indexes/RWMutex+map", "ns/op"}},
 	{"walk over a system of a million", ref{"Walk/2_indexes/Registry", "Mmembers/s"}, ref{"Walk/2_indexes/RWMutex+map", "Mmembers/s"}},
 	{"memory of an entry", ref{"Fill/2_indexes/Registry", "B/entry/index"}, ref{"Fill/2_indexes/RWMutex+map", "B/entry/index"}},
