@@ -80,9 +80,11 @@ func (x *pages) walk() (n int) {
 	for hash, more := uint64(0), true; more; more = hash != 0 {
 		var p *page[*record]
 		p, _, hash = x.tables[shardOf(hash)].at(hash)
-		for _, m := range p.appendTo(buf[:0]) {
-			if m.id != 0 {
-				n++
+		for ; p != nil; p = p.next.Load() {
+			for _, m := range p.appendTo(buf[:0]) {
+				if m.id != 0 {
+					n++
+				}
 			}
 		}
 	}

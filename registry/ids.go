@@ -3,8 +3,9 @@ package registry
 import "sync/atomic"
 
 // A page that is left with fewMembers or less is merged with its neighbour if
-// they have mergeMembers or less together: half of what splits a page, so that a
-// member who comes and goes does not split and merge the same one again and again.
+// they have mergeMembers or less together: half of what splits a page if the ids hash
+// evenly, so that a member who comes and goes does not split and merge the same one
+// again and again.
 const (
 	mergeMembers = pageSlots * 2 / 5
 	fewMembers   = mergeMembers / 2
@@ -16,7 +17,8 @@ const (
 // Where a table of lists has immutable leaves in the order of their keys, which is
 // good for walks, this one is made for lookups: the directory is small enough to
 // stay in the cache, so that a lookup fetches one line of a page and the member
-// from memory. A change stores two words and leaves no garbage.
+// from memory. A change stores three words or four and, unless a page is split or
+// merged, leaves no garbage.
 //
 // Changes are for those who hold the member lock of the shard. Readers need no
 // lock.
@@ -60,7 +62,8 @@ func (t *idTable[V]) search(id, hash uint64) *Member[V] {
 
 // at returns the page of hash, or nil if the table is empty, the first hash of its
 // range, and the first beyond it, which is 0 beyond the last of all. A walk calls at
-// again with next; what [table.from] promises of that holds here too.
+// again with next: as the members of a page do not move, it neither repeats one nor
+// misses one that stayed.
 func (t *idTable[V]) at(hash uint64) (p *page[V], first, next uint64) {
 	width := 64 - 8
 	if d := t.dir.Load(); d != nil {

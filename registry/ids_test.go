@@ -235,6 +235,50 @@ func TestIDTableHysteresis(t *testing.T) {
 	}
 }
 
+// A reader that stands on a page that is taken out of its row gets to those behind.
+func TestPageTakenOutOfRow(t *testing.T) {
+	var m idModel
+	for n := range uint64(300) {
+		m.insert(mix(n) >> 30)
+	}
+	first, _, _ := m.table.at(0)
+	middle := first.next.Load()
+	last := middle.next.Load().appendTo(nil)[0]
+	for _, c := range middle.appendTo(nil) {
+		m.table.remove(c, mix(c.id))
+	}
+	if first.next.Load() == middle {
+		t.Fatal("the empty page is still there")
+	}
+	if middle.find(last.id, mix(last.id)) != last {
+		t.Error("a member behind the page is not found from there")
+	}
+}
+
+// Pages and their directory follow the number of members down.
+func TestIDTableDepth(t *testing.T) {
+	const n = 1 << 15
+	var m idModel
+	r := rand.New(rand.NewPCG(27, 28))
+	for len(m.order) < n {
+		m.insert(r.Uint64() >> 8)
+	}
+	if d := m.table.depth(); d < 9 || d > 12 {
+		t.Errorf("depth %d with %d members, want 9 to 12", d, n)
+	}
+	for len(m.order) > n/16 {
+		m.remove(r.IntN(len(m.order)))
+	}
+	pages := 0
+	for hash, more := uint64(0), true; more; more = shardOf(hash) == 0 {
+		_, _, hash = m.table.at(hash)
+		pages++
+	}
+	if d := m.table.depth(); d > 8 || pages > n/16/mergeMembers*3 {
+		t.Errorf("depth %d and %d pages with %d members left", d, pages, n/16)
+	}
+}
+
 // A page fills a size class of the allocator, and each bucket a cache line.
 func TestPageLayout(t *testing.T) {
 	var m idModel

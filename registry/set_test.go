@@ -130,12 +130,18 @@ func paged(t *testing.T, s Set[int], size int, between func()) (got []uint64, n 
 
 // Paging repeats nobody, and misses nobody who stays while others come and go.
 func TestPagingWhileOthersChange(t *testing.T) {
+	for _, ids := range idKinds {
+		t.Run(ids.name, func(t *testing.T) { pageWhileOthersChange(t, ids.id) })
+	}
+}
+
+func pageWhileOthersChange(t *testing.T, idOf func(uint64) uint64) {
 	const owners, stay = 5, 700
 	r := New[int](owners)
 	rnd := rand.New(rand.NewPCG(6, 7))
 	join := func(id uint64) *Member[int] {
 		m := new(Member[int])
-		if err := r.Join(m, id, int(id)%owners, "s", "g"); err != nil {
+		if err := r.Join(m, idOf(id), int(id)%owners, "s", "g"); err != nil {
 			t.Fatal(err)
 		}
 		return m
@@ -172,8 +178,45 @@ func TestPagingWhileOthersChange(t *testing.T) {
 			seen[id] = true
 		}
 		for id := range uint64(stay) {
-			if !seen[id] {
+			if !seen[idOf(id)] {
 				t.Errorf("%s: member %d, who stayed, did not come", name, id)
+			}
+		}
+	}
+}
+
+// A walk sees each member once, by slices of any size, and leaves nothing in what
+// it does not fill.
+func TestWalkInSlices(t *testing.T) {
+	for _, ids := range idKinds {
+		const owners, n = 2, 1500
+		r := New[int](owners)
+		members := make([]Member[int], 2*n)
+		var want []uint64
+		for i := range members {
+			id := ids.id(uint64(i))
+			if err := r.Join(&members[i], id, i/3%owners, "s"); err != nil {
+				t.Fatal(err)
+			}
+			if i%2 == 1 {
+				members[i].state.Store(gone) // as in the midst of Leave
+				continue
+			}
+			want = append(want, id)
+		}
+		slices.Sort(want)
+		for name, set := range map[string]Set[int]{"all": r.All(), "system": r.System("s")} {
+			for _, size := range []int{1, 5, 64, 1000} {
+				got := walkIDs(t, set, owners, size)
+				slices.Sort(got)
+				if !slices.Equal(got, want) {
+					t.Errorf("%s, %s by %d: %d members, want %d, or others", ids.name, name, size, len(got), len(want))
+				}
+				dst := make([]*Member[int], size)
+				w := set.Walk(1)
+				if k := w.Next(dst); slices.ContainsFunc(dst[k:], func(m *Member[int]) bool { return m != nil }) {
+					t.Errorf("%s, %s by %d: something is left behind the %d members", ids.name, name, size, k)
+				}
 			}
 		}
 	}

@@ -67,14 +67,14 @@ func (t *table[E]) from(key uint64) (slots []slot[E], next uint64) {
 }
 
 // ahead puts into dst the leaf of key and those that follow it in the same
-// directory, as far as dst has room, and returns how many there are. To the caller
-// they are a guess: leaves may be split and merged meanwhile, and what is not the
-// first may be a branch.
+// directory, up to the leaf of last and as far as dst has room, and returns how many
+// there are. To the caller they are a guess: leaves may be split and merged
+// meanwhile, and what is not the first may be a branch.
 //
 // The leaves are as good as random memory, and to go from one to the next by its
 // range waits for each in turn. The entries of a directory are known beforehand, so
 // that the processor fetches all their leaves at once.
-func (t *table[E]) ahead(key uint64, dst []*leaf[E]) int {
+func (t *table[E]) ahead(key, last uint64, dst []*leaf[E]) int {
 	l := t.root.Load()
 	var b *branch[E]
 	for l != nil && l.branch != nil {
@@ -87,7 +87,11 @@ func (t *table[E]) ahead(key uint64, dst []*leaf[E]) int {
 	dst[0] = l
 	n := 1
 	if b != nil {
-		for i := b.index(key) + 1; i < len(b.entries) && n < len(dst); i++ {
+		end := len(b.entries)
+		if (key^last)>>(64-b.start) == 0 {
+			end = b.index(last) + 1
+		}
+		for i := b.index(key) + 1; i < end && n < len(dst); i++ {
 			if l := b.entries[i].Load(); l != dst[n-1] {
 				dst[n] = l
 				n++

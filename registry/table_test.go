@@ -293,6 +293,33 @@ func TestTableEqualKeys(t *testing.T) {
 	}
 }
 
+// has tells the leaf of a key from others.
+func TestLeafHas(t *testing.T) {
+	l, s := newLeaf[item](2, 1)
+	s[0].key = 0b01 << 62
+	empty, _ := newLeaf[item](2, 0)
+	only, s := newLeaf[item](0, 1)
+	s[0].key = 7
+	for _, tt := range []struct {
+		name string
+		l    *leaf[item]
+		key  uint64
+		want bool
+	}{
+		{"first of its range", l, 0b01 << 62, true},
+		{"last of its range", l, 0b10<<62 - 1, true},
+		{"before", l, 0b01<<62 - 1, false},
+		{"behind", l, 0b10 << 62, false},
+		{"the only leaf", only, math.MaxUint64, true},
+		{"empty", empty, 0b01 << 62, false},
+		{"branch", &newBranch(newDirectory[leaf[item]](2, 3)).root, 0b01 << 62, false},
+	} {
+		if got := tt.l.has(tt.key); got != tt.want {
+			t.Errorf("%s: has(%x) = %v", tt.name, tt.key, got)
+		}
+	}
+}
+
 // A member who comes and goes at the edge of a split does not split and merge
 // the leaf each time.
 func TestTableHysteresis(t *testing.T) {

@@ -33,8 +33,9 @@ func (s Set[V]) Walk(owner int) Walk[V] {
 func (w *Walk[V]) Done() bool { return w.at.end || w.set.r == nil }
 
 // Next puts the next live members into dst, which must not be empty, and returns
-// how many there are, which is 0 when the walk is done. It does not allocate. What
-// [Set.Members] promises of the members seen holds for all calls to Next together.
+// how many there are, which is 0 when the walk is done. What [Set.Members] promises
+// of the members seen holds for all calls to Next together, but for the order: in
+// the set of all they come in none.
 func (w *Walk[V]) Next(dst []*Member[V]) int {
 	n := 0
 	for n < len(dst) && !w.Done() {
@@ -47,13 +48,14 @@ func (w *Walk[V]) Next(dst []*Member[V]) int {
 		}
 		// First the members, then what they hold: each loop is short, so that the
 		// processor has many fetches from memory under way.
-		found := w.nextLeaves(dst[n:])
-		for _, m := range dst[n : n+found] {
+		end := n + w.nextLeaves(dst[n:])
+		for _, m := range dst[n:end] {
 			if m.Live() {
 				dst[n] = m
 				n++
 			}
 		}
+		clear(dst[n:end]) // or the caller would keep those that left in memory
 	}
 	return n
 }
@@ -69,7 +71,7 @@ const (
 // how many there are. There may be more although dst is not full.
 func (w *Walk[V]) nextLeaves(dst []*Member[V]) int {
 	var leaves [leavesAhead]*leaf[Member[V]]
-	found := w.set.l.members.ahead(w.at.key, leaves[:min(leavesAhead, 1+len(dst)/leafMembers)])
+	found := w.set.l.members.ahead(w.at.key, w.last, leaves[:min(leavesAhead, 1+len(dst)/leafMembers)])
 	if found == 0 {
 		w.at.end = true
 		return 0
