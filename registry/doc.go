@@ -13,9 +13,9 @@
 // Every method may be called from any goroutine, except that a [Walk] belongs to
 // one goroutine at a time. Readers make atomic loads only: they take no lock, do
 // not allocate (but for a walk of all where pages are behind pages, see below), and
-// never wait for a writer. Writers copy the small piece of a list
-// that they change and publish it with an atomic store; in the index of ids they
-// store a member in its slot.
+// never wait for a writer. Writers copy the small piece of a list that they change
+// and publish it with an atomic store; in the index of ids they store a member in
+// its slot.
 //
 // A client appears and disappears as a whole. Join puts the member into every
 // index while its state is "joining", which readers skip, and then flips it to
@@ -54,9 +54,10 @@
 //     members of every list in those two tables.
 //
 // Work under a lock is a copy of one leaf, at most 448 bytes, or now and then of one
-// page to two or of two to one, 1 KiB each. Only a directory that doubles or halves costs more: a copy of at
-// most 4,096 entries, which takes about a tenth of a millisecond. A table that needs
-// more has directories below directories, and an idTable, at some 60 million members
-// in all, pages behind pages, so that the longest wait for a lock does not grow with
-// them. Such pages are not merged before they are empty.
+// page to two or of two to one, 1 KiB each. Only a directory that doubles or halves
+// costs more: a copy of at most 4,096 entries, which takes about a tenth of a
+// millisecond. A table that needs more has directories below directories, and an
+// idTable, at some 60 million members in all, pages behind pages, so that the longest
+// wait for a lock does not grow with them. Such pages are not merged before they are
+// empty.
 package registry
