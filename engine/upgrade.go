@@ -2,8 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -169,60 +167,6 @@ func (e *Engine) originAllowed(r *ws.Request) bool {
 	return ws.OriginAllowed(r.Origin(), r.Host, e.opts.AllowOrigins)
 }
 
-type authJob struct {
-	c  *Client
-	hs *handshake
-	h  *Handshake
-}
-
-// authenticate runs on each of the MaxAuthenticating goroutines.
-func (e *Engine) authenticate() {
-	for {
-		select {
-		case <-e.ctx.Done():
-			return
-		case j := <-e.auth:
-			j.run(e)
-		}
-	}
-}
-
-func (j authJob) run(e *Engine) {
-	id, err := j.identify(e)
-	if !j.c.admit(j.h, id, err) {
-		return
-	}
-	for {
-		j.hs.mu.Lock()
-		b := j.hs.parked
-		j.hs.parked = nil
-		if len(b) == 0 {
-			j.hs.phase = phaseOver
-			j.c.hs.Store(nil)
-			j.hs.mu.Unlock()
-			return
-		}
-		j.hs.mu.Unlock()
-		j.c.read(b)
-	}
-}
-
-func (j authJob) identify(e *Engine) (id Identity, err error) {
-	ctx, cancel := context.WithTimeout(e.ctx, e.opts.AuthTimeout)
-	defer cancel()
-	defer func() {
-		if r := recover(); r != nil {
-			e.logPanic(j.c, "Authenticate", r)
-			err = &RefuseError{Status: 500, Code: CodeInternal}
-		}
-	}()
-	id, err = e.opts.Authenticate(ctx, j.h)
-	if err != nil && ctx.Err() != nil {
-		err = &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "authentication took too long"}
-	}
-	return id, err
-}
-
 // admit opens c for the identity, or refuses it. True means that c is open.
 func (c *Client) admit(h *Handshake, id Identity, err error) bool {
 	if err == nil {
@@ -304,70 +248,4 @@ func (e *Engine) appendWelcome(b []byte, c *Client, req *ws.Request, extensions 
 	r := renderers.Get().(*renderer)
 	defer r.release()
 	return append(b, r.render(newEnvelope(CodeConnected, Message{}, "", messageID(id), e.opts.Lang), c)...)
-}
-
-// refuse answers the handshake with an error, and closes. label goes with errors
-// that bring none. It runs on whichever goroutine owns the phase.
-func (c *Client) refuse(err error, label string) {
-	e := c.loop.e
-	var (
-		answer  = RefuseError{Status: 401, Code: CodeUnauthorized}
-		header  []ws.HeaderField
-		refusal *RefuseError
-		proto   *ws.HandshakeError
-		field   *FieldError
-	)
-	switch {
-	case errors.As(err, &refusal):
-		answer = *refusal
-		if answer.Code == 0 {
-			answer.Code = CodeUnauthorized
-		}
-	case errors.As(err, &proto):
-		answer = RefuseError{Status: proto.Status, Code: CodeConnectFailed, Detail: proto.Message}
-		header, label = proto.Header, proto.Reason
-		if proto.Status == 405 {
-			answer.Code = CodeBadMethod
-		}
-	case errors.As(err, &field):
-		answer = RefuseError{Status: 400, Code: CodeBadParameter, Field: field.Field, Detail: field.Want}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state != stateHandshake {
-		return
-	}
-	e.refused.add(label)
-	e.log.Debug().Err(err).Str("reason", label).Stringer("remote", c.remote()).Msg("handshake refused")
-	c.state = stateClosing
-	c.flags |= flagGotClose // there is no closing handshake to wait for
-	hs := c.hs.Load()
-	hs.mu.Lock()
-	hs.phase, hs.parked = phaseRefused, nil
-	hs.mu.Unlock()
-	hs.head = nil
-	c.writeBytesLocked(answer.appendAnswer(nil, e.opts.Lang, header...))
-	if c.out == nil {
-		c.finishWritingLocked()
-	}
-	c.loop.wheel.Schedule(c, e.tickNow()+e.closeTicks)
-}
-
-// appendAnswer appends the HTTP answer, with the API's error object as its body.
-func (e *RefuseError) appendAnswer(b []byte, l Lang, header ...ws.HeaderField) []byte {
-	if e.Status == 503 || e.Status == 429 {
-		header = append(header, ws.HeaderField{Name: "Retry-After", Value: "1"})
-	}
-	return ws.AppendHTTPError(b, e.Status, "application/json; charset=utf-8", string(e.appendJSON(nil, l)), header...)
-}
-
-// appendJSON appends the API's error object.
-func (e *RefuseError) appendJSON(b []byte, l Lang) []byte {
-	b = fmt.Appendf(b, `{"code":%d,"msg":`, e.Code)
-	b = AppendJSONString(b, e.Code.Text(l))
-	b = append(b, `,"field":`...)
-	b = AppendJSONString(b, e.Field)
-	b = append(b, `,"detail":`...)
-	b = AppendJSONString(b, e.Detail)
-	return append(b, '}')
 }

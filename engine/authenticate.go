@@ -1,0 +1,57 @@
+package engine
+
+import "context"
+
+type authJob struct {
+	c  *Client
+	hs *handshake
+	h  *Handshake
+}
+
+// authenticate runs on each of the MaxAuthenticating goroutines.
+func (e *Engine) authenticate() {
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case j := <-e.auth:
+			j.run(e)
+		}
+	}
+}
+
+func (j authJob) run(e *Engine) {
+	id, err := j.identify(e)
+	if !j.c.admit(j.h, id, err) {
+		return
+	}
+	for {
+		j.hs.mu.Lock()
+		b := j.hs.parked
+		j.hs.parked = nil
+		if len(b) == 0 {
+			j.hs.phase = phaseOver
+			j.c.hs.Store(nil)
+			j.hs.mu.Unlock()
+			return
+		}
+		j.hs.mu.Unlock()
+		j.c.read(b)
+	}
+}
+
+func (j authJob) identify(e *Engine) (id Identity, err error) {
+	ctx, cancel := context.WithTimeout(e.ctx, e.opts.AuthTimeout)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			e.logPanic(j.c, "Authenticate", r)
+			err = &RefuseError{Status: 500, Code: CodeInternal}
+		}
+	}()
+	id, err = e.opts.Authenticate(ctx, j.h)
+	if err != nil && ctx.Err() != nil {
+		err = &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "authentication took too long"}
+	}
+	return id, err
+}

@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"carillon/engine/ws"
+)
+
+// refuse answers the handshake with an error, and closes. label goes with errors
+// that bring none. It runs on whichever goroutine owns the phase.
+func (c *Client) refuse(err error, label string) {
+	e := c.loop.e
+	var (
+		answer  = RefuseError{Status: 401, Code: CodeUnauthorized}
+		header  []ws.HeaderField
+		refusal *RefuseError
+		proto   *ws.HandshakeError
+		field   *FieldError
+	)
+	switch {
+	case errors.As(err, &refusal):
+		answer = *refusal
+		if answer.Code == 0 {
+			answer.Code = CodeUnauthorized
+		}
+	case errors.As(err, &proto):
+		answer = RefuseError{Status: proto.Status, Code: CodeConnectFailed, Detail: proto.Message}
+		header, label = proto.Header, proto.Reason
+		if proto.Status == 405 {
+			answer.Code = CodeBadMethod
+		}
+	case errors.As(err, &field):
+		answer = RefuseError{Status: 400, Code: CodeBadParameter, Field: field.Field, Detail: field.Want}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != stateHandshake {
+		return
+	}
+	e.refused.add(label)
+	e.log.Debug().Err(err).Str("reason", label).Stringer("remote", c.remote()).Msg("handshake refused")
+	c.state = stateClosing
+	c.flags |= flagGotClose // there is no closing handshake to wait for
+	hs := c.hs.Load()
+	hs.mu.Lock()
+	hs.phase, hs.parked = phaseRefused, nil
+	hs.mu.Unlock()
+	hs.head = nil
+	c.writeBytesLocked(answer.appendAnswer(nil, e.opts.Lang, header...))
+	if c.out == nil {
+		c.finishWritingLocked()
+	}
+	c.loop.wheel.Schedule(c, e.tickNow()+e.closeTicks)
+}
+
+// appendAnswer appends the HTTP answer, with the API's error object as its body.
+func (e *RefuseError) appendAnswer(b []byte, l Lang, header ...ws.HeaderField) []byte {
+	if e.Status == 503 || e.Status == 429 {
+		header = append(header, ws.HeaderField{Name: "Retry-After", Value: "1"})
+	}
+	return ws.AppendHTTPError(b, e.Status, "application/json; charset=utf-8", string(e.appendJSON(nil, l)), header...)
+}
+
+// appendJSON appends the API's error object.
+func (e *RefuseError) appendJSON(b []byte, l Lang) []byte {
+	b = fmt.Appendf(b, `{"code":%d,"msg":`, e.Code)
+	b = AppendJSONString(b, e.Code.Text(l))
+	b = append(b, `,"field":`...)
+	b = AppendJSONString(b, e.Field)
+	b = append(b, `,"detail":`...)
+	b = AppendJSONString(b, e.Detail)
+	return append(b, '}')
+}
