@@ -42,16 +42,27 @@ func (c *Client) refuse(err error, label string) {
 	e.log.Debug().Err(err).Str("reason", label).Stringer("remote", c.remote()).Msg("handshake refused")
 	c.state = stateClosing
 	c.flags |= flagGotClose // there is no closing handshake to wait for
-	hs := c.hs.Load()
-	hs.mu.Lock()
-	hs.phase, hs.parked = phaseRefused, nil
-	hs.mu.Unlock()
-	hs.head = nil
+	e.backlog.set(&c.hs.Load().holding, 0)
 	c.writeBytesLocked(answer.appendAnswer(nil, e.opts.Lang, header...))
 	if c.out == nil {
 		c.finishWritingLocked()
 	}
 	c.loop.wheel.Schedule(c, e.tickNow()+e.closeTicks)
+}
+
+// giveUp ends a connection without an answer, and counts it, if it is not open yet.
+func (c *Client) giveUp(label string) {
+	c.mu.Lock()
+	ended := c.state == stateHandshake
+	if ended {
+		c.state = stateClosing
+		c.flags |= flagGotClose
+		c.loop.e.refused.add(label)
+	}
+	c.mu.Unlock()
+	if ended {
+		c.cut()
+	}
 }
 
 // appendAnswer appends the HTTP answer, with the API's error object as its body.
