@@ -42,7 +42,9 @@ func (c *Client) refuse(err error, label string) {
 	e.log.Debug().Err(err).Str("reason", label).Stringer("remote", c.remote()).Msg("handshake refused")
 	c.state = stateClosing
 	c.flags |= flagGotClose // there is no closing handshake to wait for
-	e.backlog.set(&c.hs.Load().holding, 0)
+	hs := c.hs.Load()
+	e.freeRoom(hs)
+	e.backlog.set(&hs.holding, 0)
 	c.writeBytesLocked(answer.appendAnswer(nil, e.opts.Lang, header...))
 	if c.out == nil {
 		c.finishWritingLocked()
@@ -57,6 +59,7 @@ func (c *Client) giveUp(label string) {
 	if ended {
 		c.state = stateClosing
 		c.flags |= flagGotClose
+		c.loop.e.freeRoom(c.hs.Load())
 		c.loop.e.refused.add(label)
 	}
 	c.mu.Unlock()

@@ -18,6 +18,8 @@ type handshake struct {
 	proxied bool   // a header of the PROXY protocol may come first
 	over    string // the label of the limit per address that it is over, if any
 
+	room    bool   // memory was taken for a client
+
 	authenticating bool
 	parked         []byte // came behind the head, and waits for the end of that
 
@@ -33,10 +35,16 @@ func (c *Client) handshakeData(hs *handshake, b []byte) {
 		c.discard(len(b))
 	case hs.authenticating: // of what was read with the head: nothing else is read now
 		hs.parked = append(hs.parked, b...)
-		c.loop.e.backlog.set(&hs.holding, cap(hs.parked))
+		c.loop.e.gathered(hs, hs.parked)
 	default:
 		c.readHead(hs, b)
 	}
+}
+
+// gathered counts what hs keeps.
+func (e *Engine) gathered(hs *handshake, b []byte) {
+	e.backlog.set(&hs.holding, cap(b))
+	e.shed()
 }
 
 // opensAt goes on with the frames behind the request of a client that has opened.
@@ -75,8 +83,7 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		if !inParts {
 			hs.head = slices.Clone(b)
 		}
-		e.backlog.set(&hs.holding, cap(hs.head))
-		e.shed()
+		e.gathered(hs, hs.head)
 		return
 	}
 	if end < 0 || searched+end+len(headEnd) > e.opts.MaxHandshakeBytes {
@@ -104,7 +111,7 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		c.refuse(errOverloaded, labelMaxConnections)
 		return
 	}
-	if !e.hasRoom() {
+	if hs.room = e.hasRoom(); !hs.room {
 		c.refuse(errOverloaded, labelMemory)
 		return
 	}
@@ -121,8 +128,8 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		return
 	}
 	hs.authenticating, hs.parked, hs.head = true, slices.Clone(b[n:]), nil
-	e.backlog.set(&hs.holding, cap(hs.parked))
 	e.sockets.listen(c, false)
+	e.gathered(hs, hs.parked)
 	// The context ends Authenticate in time; this is for one that does not listen.
 	c.loop.wheel.Schedule(c, e.tickNow()+ticks(e.opts.AuthTimeout)+1)
 	select {
