@@ -122,7 +122,7 @@ func (c *Client) disconnected() {
 		c.loop.e.backlog.set(&hs.holding, 0)
 	}
 	c.mu.Lock()
-	if c.tls != nil && c.flags&flagHanded == 0 {
+	if c.tls != nil {
 		c.tls.end()
 	}
 	wasOpen := c.leaveOpenLocked(stateClosed, CloseReset)

@@ -41,6 +41,7 @@ func (c *Client) handOver(b []byte, parseErr error) {
 	}
 	c.mu.Lock()
 	c.flags |= flagHanded
+	h.tls, c.tls = c.tls, nil
 	if c.out != nil { // the end of a TLS handshake
 		h.unsent = bytes.Clone(c.out.unsent())
 	}
@@ -53,9 +54,8 @@ func (c *Client) handOver(b []byte, parseErr error) {
 		return
 	}
 	h.read = bytes.Clone(b)
-	if h.tls = c.tls; h.tls != nil {
-		below := h.tls.Conn.(*tlsLoop)
-		h.tls.leaving, h.encrypted = true, bytes.Clone(below.in)
+	if h.tls != nil {
+		h.encrypted = bytes.Clone(h.tls.Conn.(*tlsLoop).in)
 	}
 	e.http.queue <- h // there is room for each that reserved
 }

@@ -80,7 +80,7 @@ func (c *handedConn) giveBack(read []byte) error {
 		if p, ok := s.Conn.(*prefixConn); ok {
 			below.in = p.read
 		}
-		s.c, s.Conn, s.leaving, s.more = back, below, false, true
+		s.c, s.Conn, s.more = back, below, true
 	}
 	c.once.Do(func() {
 		c.l.leave(c.h)

@@ -27,9 +27,7 @@ type tlsStream struct {
 
 	notified bool // close_notify was sent; guarded by Client.mu
 
-	// The poller's.
-	more    bool // of what was read, some is to be decrypted in the client's next turn
-	leaving bool // on its way to net/http
+	more bool // of what was read, some is to be decrypted in the client's next turn; the poller's
 }
 
 // startTLS is called before the first byte that may be TLS.
@@ -78,19 +76,20 @@ var tlsBuffers = sync.Pool{New: func() any { return new([16 << 10]byte) }}
 func (s *tlsStream) decrypt(below *tlsLoop) {
 	buf := tlsBuffers.Get().(*[16 << 10]byte)
 	defer tlsBuffers.Put(buf)
+	c := s.c
 	s.more = false
 	for {
-		s.c.mu.Lock()
+		c.mu.Lock()
 		n, err := s.conn.Read(buf[:])
-		s.c.mu.Unlock()
+		c.mu.Unlock()
 		if n > 0 {
-			s.c.received(buf[:n])
+			if c.received(buf[:n]); c.tls != s { // it is net/http's now
+				return
+			}
 		}
 		switch {
-		case s.leaving:
-			return
 		case err == nil:
-			if s.c.unread() {
+			if c.unread() {
 				s.more, below.in = true, bytes.Clone(below.in) // it was the poller's buffer
 				return
 			}
@@ -99,11 +98,11 @@ func (s *tlsStream) decrypt(below *tlsLoop) {
 			return
 		case err == io.EOF: // close_notify
 			below.in = nil
-			s.c.hungUp()
+			c.hungUp()
 			return
 		default: // it is no TLS: conn has sent the alert
 			below.in = nil
-			s.c.cut()
+			c.cut()
 			return
 		}
 	}

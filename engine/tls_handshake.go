@@ -187,7 +187,7 @@ func (h *tlsShake) resume() {
 	}
 	c.loop.beginTurn()
 	h.s.decrypt(below)
-	if ended && !h.s.leaving {
+	if ended && c.tls != nil {
 		if c.unread() {
 			c.reader().ended = true
 		} else {

@@ -467,7 +467,15 @@ func TestTLSStalledHandshakes(t *testing.T) {
 	e.tlsRunning.Add(maxTLSHandshakes - stalled)
 	hello := clientHello(client)
 	for n := range stalled {
-		rawConn(t, e, hello)
+		drips := rawConn(t, e, hello)
+		go func() { // which is no reason to wait for it
+			for _, b := range append([]byte("\x16\x03\x03\x40\x00"), make([]byte, 100)...) {
+				if _, err := drips.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(300 * time.Millisecond)
+			}
+		}()
 		eventually(t, "it runs", func() bool { return e.tlsRunning.Load() == maxTLSHandshakes-stalled+int32(n)+1 })
 	}
 	rawConn(t, e, hello) // waits
