@@ -203,7 +203,9 @@ func (e *Engine) add(fd int, from netip.AddrPort) {
 	c.nc.SetSession(c)
 	c.nc.Unlock()
 	e.conns.Add(1)
-	l.wheel.Schedule(c, e.tickNow()+ticks(e.opts.HandshakeTimeout)+1)
+	c.mu.Lock()
+	c.setDeadlineLocked(ticks(e.opts.HandshakeTimeout) + 1)
+	c.mu.Unlock()
 	if err := e.sockets.watch(c); err != nil {
 		e.refused.add(labelDescriptors)
 		e.log.Warn().Err(err).Msg("cannot watch a new connection")

@@ -96,6 +96,7 @@ func New(o Options) (*Engine, error) {
 	for i := range e.loops {
 		e.loops[i] = newLoop(e, i)
 	}
+	e.reg.LimitGroups(o.MaxGroups)
 	e.fanout = newScheduler(e.loops, o)
 	if o.MaxPerIP > 0 || o.HandshakesPerIP > 0 {
 		e.addrs = newAddrLimits(o)
@@ -205,8 +206,11 @@ func (e *Engine) Ready() bool { return e.phase.Load() == phaseRunning }
 // Shutdown stops accepting, lets the pushes under way finish, and closes every
 // client, behind the messages that wait for it, with code 3001 and the reason
 // {"reconnect_ms":N}. It paces itself by Options.DrainRate. It returns when all
-// are gone, or with ctx's error when ctx is done first: then the rest were cut
-// off. Calls after the first return ErrShutdown at once.
+// are gone and all callbacks have returned, or with ctx's error when ctx is done
+// first: then the rest were cut off. Calls after the first return ErrShutdown at once.
+//
+// A callback that does not return has its goroutine, and those that wait for it, live
+// on after ctx is done; they end when it returns. OnClose may be called meanwhile.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	if !e.phase.CompareAndSwap(phaseRunning, phaseStopping) {
 		return ErrShutdown
@@ -215,11 +219,39 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	e.fanout.close()
 	err := e.drain(ctx)
 	e.cancel()
+	stopped := make(chan struct{})
+	go func() {
+		e.stop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		return err
+	case <-ctx.Done():
+	}
+	// To cut off who is left takes a moment, unless something holds it up.
+	select {
+	case <-stopped:
+		return err
+	case <-time.After(cutOffTime):
+		_ = e.http.Close()
+		return ctx.Err()
+	}
+}
+
+// cutOffTime is what Shutdown takes beyond its context's end, at most.
+const cutOffTime = 200 * time.Millisecond
+
+// stop cuts off whoever is left and waits for all goroutines. A callback that does not
+// return holds it up.
+func (e *Engine) stop() {
 	e.accepting.Wait() // or nbio would wait for a connection that it gets during Stop
-	e.nb.Stop()        // cuts off whoever is left; once only, or it panics
-	_ = e.http.Close() // after the pollers, who hand connections to it
 	for _, l := range e.loops {
 		l.tasks.close()
+	}
+	e.nb.Stop()        // once only, or it panics
+	_ = e.http.Close() // after the pollers, who hand connections to it
+	for _, l := range e.loops {
 		close(l.quit)
 	}
 	e.wg.Wait()
@@ -227,5 +259,4 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		l.housekeep() // OnOpen may have ended behind it, on a goroutine of Authenticate
 	}
 	e.closeWakers()
-	return err
 }
