@@ -210,7 +210,9 @@ func (c *Client) watch() {
 	c.nc.Lock()
 	c.nc.SetSession(c)
 	c.nc.Unlock()
-	c.loop.wheel.Schedule(c, c.loop.e.tickNow()+ticks(c.loop.e.opts.HandshakeTimeout)+1)
+	c.mu.Lock()
+	c.setDeadlineLocked(ticks(c.loop.e.opts.HandshakeTimeout) + 1)
+	c.mu.Unlock()
 	c.loop.e.sockets.watch(c)
 }
 

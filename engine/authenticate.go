@@ -1,6 +1,9 @@
 package engine
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 type authJob struct {
 	c  *Client
@@ -47,8 +50,25 @@ func (j authJob) identify(e *Engine) (id Identity, err error) {
 		}
 	}()
 	id, err = e.opts.Authenticate(ctx, j.h)
-	if err != nil && ctx.Err() != nil {
-		err = &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "authentication took too long"}
+	return id, refusalOf(ctx, err)
+}
+
+// refusalOf is the answer to an error of Authenticate, which got ctx. Whatever it is,
+// it is no fault of the server's that refuse would have to tell of.
+func refusalOf(ctx context.Context, err error) error {
+	var (
+		refusal *RefuseError
+		field   *FieldError
+	)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "authentication took too long"}
+	case errors.As(err, &refusal), errors.As(err, &field):
+		return err
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled): // of a context of its own
+		return &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "authentication took too long"}
 	}
-	return id, err
+	return errors.Join(&RefuseError{Status: 401, Code: CodeUnauthorized}, err)
 }

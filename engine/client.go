@@ -34,6 +34,7 @@ type Client struct {
 	flags  clientFlags
 	mu     sync.Mutex
 	out    *outQueue // what the kernel did not take; nil while the client keeps up
+	marks  marks
 
 	msgsOut, bytesOut atomic.Uint64
 	msgsIn, bytesIn   atomic.Uint64
@@ -55,7 +56,7 @@ type Client struct {
 	ip   [16]byte              // of the peer, or of what a trusted proxy says that its peer is; netip.Addr would be half as much again, and a pointer
 	port uint16
 
-	closeBy uint32 // in stateClosing, the tick of CloseTimeout; guarded by mu
+	deadline uint32 // the tick at which it is cut off unless it is open; guarded by mu
 }
 
 type clientState uint8
@@ -98,7 +99,8 @@ func (c *Client) User() string {
 	return c.user.Value()
 }
 
-// Groups are the names of the client's groups at this moment.
+// Groups are the names of the client's groups at this moment, or, once it has ended,
+// when it did.
 func (c *Client) Groups() []string { return c.member.Groups() }
 
 // Subprotocol is SubprotocolRaw or empty.
@@ -151,8 +153,8 @@ func (c *Client) Stats() ClientStats {
 
 // Close closes the client with a close frame of code 3500, which asks it not to
 // reconnect, and the given text, of which at most 123 bytes are sent. It is out
-// of every list when Close returns; messages that wait for it are sent first. It
-// reports whether this call was the one that closed it.
+// of every list when Close returns; pushes that were made before and messages that
+// wait for it are sent first. It reports whether this call was the one that closed it.
 func (c *Client) Close(text string) bool {
 	return c.end(CloseBackend, text)
 }

@@ -49,16 +49,26 @@
 // no order is promised: a push to one client overtakes a running push to a
 // million.
 //
+// A push is for those whom its target has when it is admitted, which it is when Post
+// returns, or when somebody has it. A client that is closed, or bound to a group or taken
+// out of it, gets first what it has not got yet of the pushes that were admitted before,
+// if the worker has not come to it; and who connects or is bound does not get them. That
+// is done by whoever changes the client, before the change: it takes as long as sending
+// what waits, at most MaxPendingPushes messages of its system and as many to all. Clients
+// that go away by themselves, or are cut off for not reading, are passed over.
+//
 // # Lock order
 //
 //	Client.mu ▶ registry's locks
+//	Client.mu ▶ the wheel's lock
+//	Client.mu ▶ directJob.mu
 //	Client.mu ▶ nbio.Conn's lock ▶ loop.mu
 //	Client.mu ▶ backlog.mu
 //	Client.mu ▶ handshake.mu
 //	Client.mu ▶ addrLimits.mu
 //	tlsHandshake.mu ▶ Client.mu
-//	scheduler.mu ▶ loop.mu
+//	scheduler.mu ▶ taskQueue.mu
 //
-// No lock is held while a callback runs. The wheel's lock is never held together
-// with another.
+// No lock is held while a callback runs. Neither scheduler.mu nor taskQueue.mu is held
+// together with a Client.mu.
 package engine

@@ -18,13 +18,8 @@ const (
 // drain waits for the pushes, then closes the clients at a pace, and waits for
 // them to go, all as long as ctx allows.
 func (e *Engine) drain(ctx context.Context) error {
-	pushed := make(chan struct{})
-	go func() {
-		e.fanout.wait()
-		close(pushed)
-	}()
 	select {
-	case <-pushed:
+	case <-e.fanout.pushes.idle:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -62,6 +57,9 @@ func (e *Engine) drainRate(ctx context.Context) float64 {
 func (e *Engine) closeAll(ctx context.Context, rate float64) error {
 	start, n := time.Now(), 0
 	for m := range e.reg.All().Members(registry.Cursor{}) {
+		if n%64 == 0 && ctx.Err() != nil { // also if the closing falls behind its pace
+			return ctx.Err()
+		}
 		turn := start.Add(time.Duration(float64(n) / rate * float64(time.Second)))
 		if wait := time.Until(turn); wait > 5*time.Millisecond {
 			select {

@@ -27,7 +27,7 @@ func (c *Client) leaveOpenLocked(next clientState, why CloseReason) bool {
 		return false
 	}
 	c.state, c.reason = next, why
-	c.closeBy = c.loop.e.tickNow() + c.loop.e.closeTicks
+	c.setDeadlineLocked(c.loop.e.closeTicks)
 	c.loop.e.closed[why].Add(1)
 	return true
 }
@@ -48,6 +48,9 @@ func (c *Client) end(why CloseReason, text string) bool {
 // endWithCode is end where the reason does not decide the code.
 func (c *Client) endWithCode(why CloseReason, code ws.CloseCode, text string) bool {
 	closing := ws.AppendClose(make([]byte, 0, 2+ws.MaxControlPayload), code, text)
+	if why != CloseSlowConsumer { // which a push has found, perhaps one that settles
+		c.settle(true)
+	}
 	c.mu.Lock()
 	if !c.leaveOpenLocked(stateClosing, why) {
 		c.mu.Unlock()
@@ -62,7 +65,6 @@ func (c *Client) endWithCode(why CloseReason, code ws.CloseCode, text string) bo
 	c.closeWriteLocked(closing)
 	c.mu.Unlock()
 	c.forget()
-	c.loop.wheel.Schedule(c, c.loop.e.tickNow()+c.loop.e.closeTicks)
 	return true
 }
 
@@ -76,7 +78,6 @@ func (c *Client) peerClosed(code ws.CloseCode) {
 		c.closeWriteLocked(ws.AppendClose(nil, code, ""))
 		c.mu.Unlock()
 		c.forget()
-		c.loop.wheel.Schedule(c, c.loop.e.tickNow()+c.loop.e.closeTicks)
 		return
 	}
 	if c.out == nil {

@@ -50,6 +50,7 @@ type Engine struct {
 	wg     sync.WaitGroup // every goroutine of ours, but for:
 
 	accepting sync.WaitGroup // accept
+	adding    sync.RWMutex   // held for reading while a poller adds a connection
 
 	phase atomic.Uint32 // phaseNew and so on
 	conns atomic.Int64  // sockets that nbio has
@@ -58,7 +59,7 @@ type Engine struct {
 
 	room        atomic.Int64 // clients that there is memory for, until the next tick
 	tide        memoryTide
-	collectFrom uint32       // tick of the next collection for want of room; watchMemory's
+	collectFrom uint32 // tick of the next collection for want of room; watchMemory's
 
 	backlog backlog
 
@@ -96,6 +97,7 @@ func New(o Options) (*Engine, error) {
 	for i := range e.loops {
 		e.loops[i] = newLoop(e, i)
 	}
+	e.reg.LimitGroups(o.MaxGroups)
 	e.fanout = newScheduler(e.loops, o)
 	if o.MaxPerIP > 0 || o.HandshakesPerIP > 0 {
 		e.addrs = newAddrLimits(o)
@@ -205,8 +207,11 @@ func (e *Engine) Ready() bool { return e.phase.Load() == phaseRunning }
 // Shutdown stops accepting, lets the pushes under way finish, and closes every
 // client, behind the messages that wait for it, with code 3001 and the reason
 // {"reconnect_ms":N}. It paces itself by Options.DrainRate. It returns when all
-// are gone, or with ctx's error when ctx is done first: then the rest were cut
-// off. Calls after the first return ErrShutdown at once.
+// are gone and all callbacks have returned, or with ctx's error when ctx is done
+// first: then the rest were cut off. Calls after the first return ErrShutdown at once.
+//
+// A callback that does not return has its goroutine, and those that wait for it, live
+// on after ctx is done; they end when it returns. OnClose may be called meanwhile.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	if !e.phase.CompareAndSwap(phaseRunning, phaseStopping) {
 		return ErrShutdown
@@ -215,15 +220,44 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	e.fanout.close()
 	err := e.drain(ctx)
 	e.cancel()
+	stopped := make(chan struct{})
+	go func() {
+		e.stop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		return err
+	case <-ctx.Done():
+	}
+	// To cut off who is left takes a moment, unless something holds it up.
+	select {
+	case <-stopped:
+		return err
+	case <-time.After(cutOffTime):
+		_ = e.http.Close()
+		return ctx.Err()
+	}
+}
+
+// cutOffTime is what Shutdown takes beyond its context's end, at most.
+const cutOffTime = 200 * time.Millisecond
+
+// stop cuts off whoever is left and waits for all goroutines. A callback that does not
+// return holds it up.
+func (e *Engine) stop() {
 	e.accepting.Wait() // or nbio would wait for a connection that it gets during Stop
-	e.settlePollers()  // the same for those that were on their way to it
-	e.nb.Stop()        // cuts off whoever is left; once only, or it panics
+	for _, l := range e.loops {
+		l.tasks.close()
+	}
+	e.adding.Lock() // the same for one that a poller adds at the moment
+	e.adding.Unlock()
+	e.nb.Stop() // once only, or it panics
 	for _, l := range e.loops {
 		l.waker.runLeft()
 	}
 	_ = e.http.Close() // after the pollers, who hand connections to it
 	for _, l := range e.loops {
-		l.tasks.close()
 		close(l.quit)
 	}
 	e.wg.Wait()
@@ -231,15 +265,4 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		l.housekeep() // OnOpen may have ended behind it, on a goroutine of Authenticate
 	}
 	e.closeWakers()
-	return err
-}
-
-// settlePollers waits until each poller knows that the engine stops.
-func (e *Engine) settlePollers() {
-	var done sync.WaitGroup
-	for _, l := range e.loops {
-		done.Add(1)
-		l.waker.call(done.Done)
-	}
-	done.Wait()
 }

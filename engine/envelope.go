@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/valyala/fastjson"
 
@@ -34,14 +35,18 @@ const (
 	envelopeID   = `,"client_id":"`
 )
 
-// size is what the frame holds, in bytes, not counting compressed forms.
-func (f *frame) size() int64 { return int64(len(f.tail) + len(f.verbatim)) }
-
-// memory is about what the frame keeps, in bytes, for one who waits for it.
-func (f *frame) memory() int { return int(f.size()) + frameOverhead }
-
-// frameOverhead is what a frame and its template take besides their bytes.
-const frameOverhead = 256
+// size is what the frame keeps in memory, in bytes; with compress it has the most that
+// compressed forms may take.
+func (f *frame) size(compress bool) int64 {
+	n := int(unsafe.Sizeof(*f)) + cap(f.tail) + cap(f.verbatim)
+	if f.plain != nil {
+		n += int(unsafe.Sizeof(*f.plain))
+	}
+	if compress {
+		n += len(f.tail) + len(f.verbatim)
+	}
+	return int64(n)
+}
 
 // newFrame encodes m. group and id are the envelope's group_name and message_id.
 func newFrame(m Message, group, id string, l Lang) *frame {

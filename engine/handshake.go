@@ -45,7 +45,7 @@ type Identity struct {
 	Groups []string
 }
 
-func (id Identity) check(maxGroups int) error {
+func (id Identity) check() error {
 	if id.System == "" {
 		return &RefuseError{Status: 400, Code: CodeNoSystem, Field: "system_id", Detail: "a non-empty name"}
 	}
@@ -54,9 +54,6 @@ func (id Identity) check(maxGroups int) error {
 	}
 	if err := checkOptionalName("user_id", id.User); err != nil {
 		return err
-	}
-	if len(id.Groups) > maxGroups {
-		return &FieldError{"group_name", fmt.Sprintf("at most %d groups", maxGroups)}
 	}
 	for _, g := range id.Groups {
 		if err := checkName("group_name", g); err != nil {

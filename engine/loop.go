@@ -100,19 +100,28 @@ func (l *loop) housekeep() {
 // tick of the next visit.
 func (l *loop) visit(c *Client) uint32 {
 	c.mu.Lock()
-	state, closeBy := c.state, c.closeBy
+	state, deadline := c.state, c.deadline
+	c.marks.renew(l.e.fanout.number.Load())
 	c.mu.Unlock()
 	now := l.e.tickNow()
-	switch state {
-	case stateHandshake:
-		c.giveUp("handshake timeout")
-	case stateOpen:
+	switch {
+	case state == stateOpen:
 		return c.heartbeat(now)
-	case stateClosing:
-		if now < closeBy { // it is closed in this moment, in which its heartbeat was due
-			return closeBy
-		}
+	case state == stateClosed:
+		return 0
+	case before(now, deadline): // the wheel does not reach as far, or it has just been set
+		return deadline
+	case state == stateHandshake:
+		c.giveUp("handshake timeout")
+	default:
 		c.cut()
 	}
 	return 0
+}
+
+// setDeadlineLocked gives a client that is not open so many ticks, counted from the
+// last one, instead of those that it had. c.mu must be held.
+func (c *Client) setDeadlineLocked(ticks uint32) {
+	c.deadline = c.loop.e.tickNow() + ticks
+	c.loop.wheel.Schedule(c, c.deadline)
 }

@@ -109,7 +109,9 @@ type Options struct {
 	// MaxPendingPushes bounds the pushes to one system (ToAll counts as one more
 	// system) that wait for their turn; more fail with ErrBusy. Default 1024.
 	MaxPendingPushes int
-	// MaxPendingBytes bounds the messages of all pushes that wait. Default 64 MiB.
+	// MaxPendingBytes bounds what all pushes that wait keep in memory: messages, their
+	// compressed forms, lists of clients to leave out, and what each takes by itself,
+	// half a kilobyte or so. One that is longer is admitted alone. Default 64 MiB.
 	MaxPendingBytes int64
 
 	// PingInterval is how long a client may be silent before it is pinged. The first
@@ -135,7 +137,8 @@ type Options struct {
 	Logger *zerolog.Logger
 
 	// Authenticate says who a client is, or refuses it with an error: a
-	// *RefuseError chooses the answer, any other error is answered 401. It runs on a
+	// *RefuseError chooses the answer, a *FieldError is answered 400 as QueryIdentity's
+	// are, one of a context that has ended 503, and any other 401. It runs on a
 	// goroutine of its own and may block until ctx ends. Default: QueryIdentity,
 	// which does not block and runs on the poller.
 	Authenticate func(ctx context.Context, h *Handshake) (Identity, error)

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"strings"
 	"unicode/utf8"
+
+	"carillon/registry"
 )
 
 // A Kind says what the bytes of a message are.
@@ -91,8 +94,8 @@ const (
 )
 
 // A Report says what a push did. Matched = Written + Queued + Dropped, counted
-// by the workers as they hand the message over; excluded clients and ids
-// without a client are not matched.
+// as the message is handed over; excluded clients, ids without a client, and clients
+// that went away by themselves before their turn are not matched.
 type Report struct {
 	MessageID string
 	Matched   int
@@ -195,7 +198,7 @@ func (t *Target) check() error {
 	return nil
 }
 
-// Push sends m to the target and returns when every receiver was served: its
+// Push sends m to the target, which is whom it has at this moment, and returns when every receiver was served: its
 // message is with the kernel, or queued for it, or it is closed. With ctx done
 // before that, the push goes on without the caller, who gets ctx's error and the
 // counts so far.
@@ -240,6 +243,12 @@ func (e *Engine) push(ctx context.Context, t Target, m Message) (*job, Report, e
 	if e.phase.Load() != phaseRunning {
 		return nil, Report{}, ErrShutdown
 	}
+	if t.scope == scopeClient || t.scope == scopeClients {
+		if !e.fanout.pushes.enter() {
+			return nil, Report{}, ErrShutdown
+		}
+		defer e.fanout.pushes.leave()
+	}
 	id, err := e.ids.next()
 	if err != nil {
 		return nil, Report{}, err
@@ -258,21 +267,18 @@ func (e *Engine) push(ctx context.Context, t Target, m Message) (*job, Report, e
 		e.pushEach(t, f, &report)
 		return nil, report, nil
 	}
-	j := &job{frame: f, lane: t.system, bytes: f.size(), done: make(chan struct{})}
+	var set registry.Set[*Client]
+	lane := strings.Clone(t.system) // which may be a part of something long
 	switch t.scope {
 	case scopeGroup:
-		j.set = e.reg.Group(t.system, t.group)
+		set = e.reg.Group(t.system, t.group)
 	case scopeSystem:
-		j.set = e.reg.System(t.system)
+		set = e.reg.System(t.system)
 	default:
-		j.set = e.reg.All()
+		set, lane = e.reg.All(), laneAll
 	}
-	if len(t.exclude) > 0 {
-		j.exclude = make(map[ID]struct{}, len(t.exclude))
-		for _, id := range t.exclude {
-			j.exclude[id] = struct{}{}
-		}
-	}
+	j := newJob(f, set, lane, t.exclude)
+	j.weigh(len(e.loops), e.opts.Compress)
 	if err := e.fanout.submit(j); err != nil {
 		return nil, Report{}, err
 	}

@@ -51,9 +51,9 @@ func (c *Client) undecoded() bool {
 	return r != nil && len(r.rest) > 0
 }
 
-// settle notes at the end of a turn what c keeps, which is nothing between messages.
+// putDown notes at the end of a turn what c keeps, which is nothing between messages.
 // It must not be called while c waits for its turn.
-func (c *Client) settle(r *reader) {
+func (c *Client) putDown(r *reader) {
 	if len(r.pongs) > 0 {
 		c.writeControl(r.pongs)
 		r.pongs = r.pongs[:0]
@@ -198,7 +198,7 @@ func (c *Client) carryOn(r *reader) {
 		c.hungUp()
 	}
 	if r := c.in.Load(); r != nil {
-		c.settle(r)
+		c.putDown(r)
 	}
 }
 
@@ -206,7 +206,7 @@ func (c *Client) carryOn(r *reader) {
 // is left is kept for its next turn.
 func (c *Client) read(b []byte) {
 	r := c.reader()
-	defer c.settle(r)
+	defer c.putDown(r)
 	c.mu.Lock()
 	r.Skim = c.state != stateOpen
 	deaf := r.Skim && c.flags&flagGotClose != 0

@@ -7,12 +7,14 @@ import (
 	"carillon/engine/ws"
 )
 
-// refuse answers the handshake with an error, and closes. label goes with errors
-// that bring none. It runs on whichever goroutine owns the phase.
+// refuse answers the handshake with an error, and closes. An error that says nothing
+// about the handshake is the server's own, and is logged as such. label goes with
+// errors that bring none. It runs on whichever goroutine owns the phase.
 func (c *Client) refuse(err error, label string) {
 	e := c.loop.e
 	var (
-		answer  = RefuseError{Status: 401, Code: CodeUnauthorized}
+		answer  = RefuseError{Status: 500, Code: CodeInternal}
+		event   = e.log.Debug
 		header  []ws.HeaderField
 		refusal *RefuseError
 		proto   *ws.HandshakeError
@@ -32,6 +34,8 @@ func (c *Client) refuse(err error, label string) {
 		}
 	case errors.As(err, &field):
 		answer = RefuseError{Status: 400, Code: CodeBadParameter, Field: field.Field, Detail: field.Want}
+	default:
+		event, label = e.log.Error, labelInternal
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -39,8 +43,9 @@ func (c *Client) refuse(err error, label string) {
 		return
 	}
 	e.refused.add(label)
-	e.log.Debug().Err(err).Str("reason", label).Stringer("remote", c.remote()).Msg("handshake refused")
+	event().Err(err).Str("reason", label).Stringer("remote", c.remote()).Msg("handshake refused")
 	c.state = stateClosing
+	c.setDeadlineLocked(e.closeTicks)
 	c.flags |= flagGotClose // there is no closing handshake to wait for
 	hs := c.hs.Load()
 	e.freeRoom(hs)
@@ -49,7 +54,6 @@ func (c *Client) refuse(err error, label string) {
 	if c.out == nil {
 		c.finishWritingLocked()
 	}
-	c.loop.wheel.Schedule(c, e.tickNow()+e.closeTicks)
 }
 
 // giveUp ends a connection without an answer, and counts it, if it is not open yet.
@@ -58,6 +62,7 @@ func (c *Client) giveUp(label string) {
 	ended := c.state == stateHandshake
 	if ended {
 		c.state = stateClosing
+		c.setDeadlineLocked(c.loop.e.closeTicks)
 		c.flags |= flagGotClose
 		c.loop.e.freeRoom(c.hs.Load())
 		c.loop.e.refused.add(label)
@@ -67,6 +72,8 @@ func (c *Client) giveUp(label string) {
 		c.cut()
 	}
 }
+
+const labelInternal = "internal error"
 
 // appendAnswer appends the HTTP answer, with the API's error object as its body.
 func (e *RefuseError) appendAnswer(b []byte, l Lang, header ...ws.HeaderField) []byte {

@@ -27,28 +27,35 @@ func (e *Engine) Client(id ID) (*Client, bool) {
 }
 
 // Bind puts a client into a group of its system, and reports whether it was not
-// in it before. It fails with ErrNoClient, or a *FieldError for a bad name or one
-// group too many.
+// in it before. The client does not get what was pushed to the group before. It fails
+// with ErrNoClient, or a *FieldError for a bad name or one group too many.
 func (e *Engine) Bind(system string, id ID, group string) (added bool, err error) {
 	c, err := e.named(system, id, group)
 	if err != nil {
 		return false, err
 	}
-	if groups := c.Groups(); len(groups) >= e.opts.MaxGroups && !c.member.InGroup(group) {
-		return false, &FieldError{"group_name", fmt.Sprintf("at most %d groups for one client", e.opts.MaxGroups)}
+	if !c.member.InGroup(group) {
+		c.settle(false)
 	}
 	added, err = e.reg.Bind(&c.member, group)
-	if errors.Is(err, registry.ErrNotLive) {
+	switch {
+	case errors.Is(err, registry.ErrNotLive):
 		err = ErrNoClient
+	case errors.Is(err, registry.ErrGroups):
+		err = &FieldError{"group_name", fmt.Sprintf("at most %d groups for one client", e.opts.MaxGroups)}
 	}
 	return added, err
 }
 
-// Unbind takes a client out of a group, and reports whether it was in it.
+// Unbind takes a client out of a group, and reports whether it was in it. The client
+// gets what was pushed to the group before.
 func (e *Engine) Unbind(system string, id ID, group string) (removed bool, err error) {
 	c, err := e.named(system, id, group)
 	if err != nil {
 		return false, err
+	}
+	if c.member.InGroup(group) {
+		c.settle(false)
 	}
 	removed, err = e.reg.Unbind(&c.member, group)
 	if errors.Is(err, registry.ErrNotLive) {

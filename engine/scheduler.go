@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -18,96 +17,87 @@ import (
 // and lets other goroutines run: a third of a millisecond of writes.
 const slice = 64
 
-// A job is one push to many clients.
-type job struct {
-	frame   *frame
-	set     registry.Set[*Client]
-	exclude map[ID]struct{}
-	lane    string // whose turn it takes: the system, or empty for ToAll
-	bytes   int64
-
-	left                     atomic.Int32 // tasks not done
-	written, queued, dropped atomic.Int64
-	done                     chan struct{} // closed when left is 0
-}
-
-// A task is a loop's part of a job.
-type task struct {
-	job  *job
-	walk registry.Walk[*Client]
-}
-
-// serve sends to the next receivers. False means that there are none left.
-func (t *task) serve(r *renderer, batch []*registry.Member[*Client]) bool {
-	n := t.walk.Next(batch)
-	for _, m := range batch[:n] {
-		r.touched += m.Value.touch()
-	}
-	var report Report
-	for _, m := range batch[:n] {
-		if _, out := t.job.exclude[ID(m.ID())]; !out {
-			report.count(m.Value.send(t.job.frame, r))
-		}
-	}
-	clear(batch[:n])
-	t.job.written.Add(int64(report.Written))
-	t.job.queued.Add(int64(report.Queued))
-	t.job.dropped.Add(int64(report.Dropped))
-	return !t.walk.Done()
-}
-
-func (j *job) report() Report {
-	r := Report{Written: int(j.written.Load()), Queued: int(j.queued.Load()), Dropped: int(j.dropped.Load())}
-	r.Matched = r.Written + r.Queued + r.Dropped
-	return r
-}
-
-// A scheduler admits jobs and gives each loop its task, in one order for all.
+// A scheduler admits pushes and gives each loop its task of a job, in one order for
+// all.
 type scheduler struct {
 	loops    []*loop
 	maxJobs  int
 	maxBytes int64
 
-	mu    sync.Mutex     // guards the following fields
-	jobs  map[string]int // by lane, those not done
-	bytes int64          // of their messages
-	stop  bool
-	idle  *sync.Cond // signals len(jobs) == 0
+	// pushes are all that are under way, those to single clients, too. Shutdown waits
+	// for them.
+	pushes inFlight
+	// pending counts the jobs that are not done: without any, nobody is to be settled.
+	pending atomic.Int32
+	number  atomic.Uint32 // of the last job; written with mu held
+
+	mu     sync.Mutex      // guards the following fields
+	jobs   map[string]int  // by lane, those that loops have tasks of
+	bytes  int64           // what they keep
+	direct map[string]*job // by lane, the first of those that run on their callers
 }
 
 func newScheduler(loops []*loop, o Options) *scheduler {
-	s := &scheduler{loops: loops, maxJobs: o.MaxPendingPushes, maxBytes: o.MaxPendingBytes, jobs: map[string]int{}}
-	s.idle = sync.NewCond(&s.mu)
-	return s
+	return &scheduler{
+		loops: loops, maxJobs: o.MaxPendingPushes, maxBytes: o.MaxPendingBytes,
+		pushes: inFlight{idle: make(chan struct{})},
+		jobs:   map[string]int{}, direct: map[string]*job{},
+	}
 }
 
 // small is how many receivers are served by the caller itself, which is cheaper
 // than waking the workers, unless their system has jobs to wait for.
 const small = slice
 
-// submit runs j or queues it. It returns ErrBusy, and does nothing, at a limit.
+// submit runs j or queues it. It does nothing, and returns ErrBusy at a limit, and
+// ErrShutdown after close.
 func (s *scheduler) submit(j *job) error {
-	s.mu.Lock()
-	switch n := s.jobs[j.lane]; {
-	case s.stop:
-		s.mu.Unlock()
+	if !s.pushes.enter() {
 		return ErrShutdown
-	case n == 0 && j.set.Len() <= small:
-		s.mu.Unlock()
-		s.runHere(j)
-		return nil
-	case n >= s.maxJobs || s.bytes > 0 && s.bytes+j.bytes > s.maxBytes:
-		s.mu.Unlock()
+	}
+	if !s.admit(j) {
+		s.pushes.leave()
 		return ErrBusy
+	}
+	if j.direct != nil {
+		s.runHere(j)
+	}
+	return nil
+}
+
+// admit gives j its number and, in the same moment, its tasks to the loops. A small one
+// without others to wait for becomes a direct one, which keeps nothing that its caller
+// does not. False means that there is no room.
+func (s *scheduler) admit(j *job) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.jobs[j.lane]
+	if receivers := j.set.Len(); n == 0 && receivers <= small {
+		j.direct = &directJob{next: s.direct[j.lane], served: make([]ID, 0, receivers)}
+		if j.direct.next != nil {
+			j.direct.next.direct.prev = j
+		}
+		s.direct[j.lane] = j
+		j.left.Store(1)
+		s.numberLocked(j)
+		return true
+	}
+	if n >= s.maxJobs || s.bytes > 0 && s.bytes+j.bytes > s.maxBytes {
+		return false
 	}
 	s.jobs[j.lane]++
 	s.bytes += j.bytes
 	j.left.Store(int32(len(s.loops)))
+	s.numberLocked(j)
 	for _, l := range s.loops {
 		l.tasks.push(&task{job: j, walk: j.set.Walk(l.index)})
 	}
-	s.mu.Unlock()
-	return nil
+	return true
+}
+
+func (s *scheduler) numberLocked(j *job) {
+	s.pending.Add(1)
+	j.number = s.number.Add(1)
 }
 
 // runHere serves all of j's receivers on the calling goroutine.
@@ -120,149 +110,45 @@ func (s *scheduler) runHere(j *job) {
 		for t.serve(r, batch[:]) {
 		}
 	}
-	close(j.done)
+	s.release(j)
 }
 
-// taskDone is called by the worker that finished one of j's tasks.
-func (s *scheduler) taskDone(j *job) {
+// release is called by who has finished a part of j, and counted it.
+func (s *scheduler) release(j *job) {
 	if j.left.Add(-1) > 0 {
 		return
 	}
 	s.mu.Lock()
-	if s.jobs[j.lane]--; s.jobs[j.lane] == 0 {
-		delete(s.jobs, j.lane)
-	}
-	s.bytes -= j.bytes
-	if len(s.jobs) == 0 {
-		s.idle.Broadcast()
+	if j.direct != nil {
+		s.unlinkLocked(j)
+	} else {
+		if s.jobs[j.lane]--; s.jobs[j.lane] == 0 {
+			delete(s.jobs, j.lane)
+		}
+		s.bytes -= j.bytes
 	}
 	s.mu.Unlock()
+	s.pending.Add(-1)
 	close(j.done)
+	s.pushes.leave()
 }
 
-// close refuses further jobs; wait returns when those admitted are done.
-func (s *scheduler) close() {
-	s.mu.Lock()
-	s.stop = true
-	s.mu.Unlock()
-}
+// close refuses further pushes. What was admitted goes on; pushes.idle says when it is
+// done.
+func (s *scheduler) close() { s.pushes.close() }
 
-func (s *scheduler) wait() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.jobs) > 0 {
-		s.idle.Wait()
+// unlinkLocked takes j out of its lane's direct jobs.
+func (s *scheduler) unlinkLocked(j *job) {
+	prev, next := j.direct.prev, j.direct.next
+	if next != nil {
+		next.direct.prev = prev
 	}
-}
-
-// A taskQueue is one loop's tasks: a queue of the lanes that have any, and the queue
-// of each. What it holds is bounded by the scheduler.
-type taskQueue struct {
-	mu          sync.Mutex // guards the following fields
-	ready       *sync.Cond // signals that there is a lane, or closed
-	lanes       map[string]*taskLane
-	first, last *taskLane // first is the one to serve next
-	closed      bool
-}
-
-type taskLane struct {
-	name  string
-	tasks []*task
-	next  *taskLane
-}
-
-func (q *taskQueue) init() {
-	q.lanes = map[string]*taskLane{}
-	q.ready = sync.NewCond(&q.mu)
-}
-
-func (q *taskQueue) push(t *task) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	lane := q.lanes[t.job.lane]
-	if lane == nil {
-		lane = &taskLane{name: t.job.lane}
-		q.lanes[lane.name] = lane
-		q.lineUpLocked(lane)
-		q.ready.Signal()
-	}
-	lane.tasks = append(lane.tasks, t)
-}
-
-// lineUpLocked puts a lane behind all others.
-func (q *taskQueue) lineUpLocked(lane *taskLane) {
-	if q.last == nil {
-		q.first = lane
-	} else {
-		q.last.next = lane
-	}
-	q.last = lane
-}
-
-// next waits for the first task of the lane whose turn it is, nil when closed.
-func (q *taskQueue) next() *task {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for q.first == nil && !q.closed {
-		q.ready.Wait()
-	}
-	if q.first == nil {
-		return nil
-	}
-	return q.first.tasks[0]
-}
-
-// turn has the lane just served wait for its next turn, without its first task if
-// that is done.
-func (q *taskQueue) turn(done bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	lane := q.first
-	if q.first = lane.next; q.first == nil {
-		q.last = nil
-	}
-	lane.next = nil
-	if done {
-		lane.tasks[0] = nil
-		lane.tasks = lane.tasks[1:]
-	}
-	if len(lane.tasks) > 0 {
-		q.lineUpLocked(lane)
-	} else {
-		delete(q.lanes, lane.name)
-	}
-}
-
-func (q *taskQueue) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = true
-	q.ready.Broadcast()
-}
-
-// work fans out until the queue is closed and empty.
-func (l *loop) work() {
-	var batch [slice]*registry.Member[*Client]
-	r := new(renderer)
-	bell := newBell()
-	defer bell.close()
-	for {
-		t := l.tasks.next()
-		if t == nil {
-			return
-		}
-		more := t.serve(r, batch[:])
-		l.tasks.turn(!more)
-		if !more {
-			l.e.fanout.taskDone(t.job)
-			if cap(r.buf) > maxPooled {
-				r.buf = nil
-			}
-			*r = renderer{buf: r.buf[:0]}
-		}
-		// A push to one client goes before the next slice, also if the request for it
-		// has only just arrived.
-		bell.ring()
-		runtime.Gosched()
+	switch {
+	case prev != nil:
+		prev.direct.next = next
+	case next != nil:
+		s.direct[j.lane] = next
+	default:
+		delete(s.direct, j.lane)
 	}
 }

@@ -46,6 +46,8 @@ func (s kernelSockets) watch(c *Client) {
 	c.loop.waker.call(func() {
 		if err := s.add(c); err != nil {
 			c.notWatched(err)
+		} else if hs := c.hs.Load(); hs.back != nil {
+			c.readBack(hs)
 		}
 	})
 }
@@ -53,7 +55,10 @@ func (s kernelSockets) watch(c *Client) {
 // add runs on the poller, so that the peer's FIN is not among the events that it has
 // fetched before nbio's wish to hear of it is undone.
 func (s kernelSockets) add(c *Client) error {
-	if c.loop.e.phase.Load() == phaseStopping { // nbio would wait for it
+	e := c.loop.e
+	e.adding.RLock()
+	defer e.adding.RUnlock()
+	if e.phase.Load() == phaseStopping { // nbio would wait for it
 		_ = syscall.Close(c.nc.Hash())
 		return ErrShutdown
 	}
@@ -63,9 +68,6 @@ func (s kernelSockets) add(c *Client) error {
 	if err := pollRead(c.loop.poller, c.nc.Hash(), true); err != nil {
 		_ = c.nc.CloseWithError(err)
 		return err
-	}
-	if hs := c.hs.Load(); hs != nil && hs.back != nil {
-		c.readBack(hs)
 	}
 	return nil
 }

@@ -140,8 +140,8 @@ func TestUpgradeBehindOtherRequests(t *testing.T) {
 func TestUpgradeRefusedBehindOtherRequests(t *testing.T) {
 	e := serveBoth(t, Options{})
 	for request, want := range map[string]string{
-		fmt.Sprintf(upgrade, "x=1"):                       "HTTP/1.1 400",
-		"GET /ws?system_id=1 HTTP/1.1\r\nHost: a\r\n\r\n": "HTTP/1.1 426",
+		fmt.Sprintf(upgrade, "x=1"):                                                          "HTTP/1.1 400",
+		"GET /ws?system_id=1 HTTP/1.1\r\nHost: a\r\n\r\n":                                    "HTTP/1.1 426",
 		strings.Replace(fmt.Sprintf(upgrade, "system_id=1"), "Version: 13", "Version: 8", 1): "HTTP/1.1 426",
 	} {
 		conn := rawConn(t, e, apiGet)

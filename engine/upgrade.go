@@ -2,12 +2,14 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"unique"
 
 	"carillon/engine/ws"
+	"carillon/registry"
 )
 
 // handshake is what a connection owns until it is open. It is the poller's.
@@ -18,7 +20,7 @@ type handshake struct {
 	proxied bool   // a header of the PROXY protocol may come first
 	over    string // the label of the limit per address that it is over, if any
 
-	room    bool   // memory was taken for a client
+	room bool // memory was taken for a client
 
 	authenticating bool
 	parked         []byte // came behind the head, and waits for the end of that
@@ -131,7 +133,9 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 	e.sockets.listen(c, false)
 	e.gathered(hs, hs.parked)
 	// The context ends Authenticate in time; this is for one that does not listen.
-	c.loop.wheel.Schedule(c, e.tickNow()+ticks(e.opts.AuthTimeout)+1)
+	c.mu.Lock()
+	c.setDeadlineLocked(ticks(e.opts.AuthTimeout) + 1)
+	c.mu.Unlock()
 	select {
 	case e.auth <- authJob{c, hs, h}:
 	default:
@@ -164,7 +168,7 @@ func (e *Engine) originAllowed(r *ws.Request) bool {
 // admit opens c for the identity, or refuses it. True means that c is open.
 func (c *Client) admit(h *Handshake, id Identity, err error) bool {
 	if err == nil {
-		err = id.check(c.loop.e.opts.MaxGroups)
+		err = id.check()
 	}
 	if err == nil {
 		err = c.open(h, id)
@@ -185,6 +189,10 @@ func (c *Client) open(h *Handshake, id Identity) error {
 	if err != nil {
 		return err
 	}
+	welcome, err := e.ids.next()
+	if err != nil {
+		return err
+	}
 	c.raw = slices.Contains(h.req.Subprotocols(), SubprotocolRaw)
 	extensions := ""
 	if e.opts.Compress {
@@ -201,13 +209,18 @@ func (c *Client) open(h *Handshake, id Identity) error {
 		return errOverloaded // or gone already: then nobody hears it
 	}
 	c.member.Value = c
+	last := e.fanout.number.Load()
+	c.marks = marks{last, last} // what was pushed before is not for it
 	if err := e.reg.Join(&c.member, uint64(cid), c.loop.index, id.System, id.Groups...); err != nil {
 		c.mu.Unlock()
+		if errors.Is(err, registry.ErrGroups) {
+			return &FieldError{"group_name", fmt.Sprintf("at most %d groups", e.opts.MaxGroups)}
+		}
 		return fmt.Errorf("engine: %w", err)
 	}
 	c.state = stateOpen
 	e.open.Add(1)
-	sent := c.writeBytesLocked(e.appendWelcome(nil, c, &h.req, extensions))
+	sent := c.writeBytesLocked(e.appendWelcome(nil, c, &h.req, messageID(welcome), extensions))
 	c.mu.Unlock()
 
 	c.startHeartbeat()
@@ -225,8 +238,9 @@ func (c *Client) open(h *Handshake, id Identity) error {
 	return nil
 }
 
-// appendWelcome appends the 101 and, for clients of the envelope, code 0.
-func (e *Engine) appendWelcome(b []byte, c *Client, req *ws.Request, extensions string) []byte {
+// appendWelcome appends the 101 and, for clients of the envelope, code 0 with the given
+// message id.
+func (e *Engine) appendWelcome(b []byte, c *Client, req *ws.Request, id, extensions string) []byte {
 	if c.raw {
 		return ws.AppendSwitchingProtocols(b, req.Key(), SubprotocolRaw, extensions,
 			ws.HeaderField{Name: "Carillon-Client-Id", Value: c.ID().String()})
@@ -235,11 +249,7 @@ func (e *Engine) appendWelcome(b []byte, c *Client, req *ws.Request, extensions 
 	if e.opts.NoWelcome {
 		return b
 	}
-	id, err := e.ids.next()
-	if err != nil {
-		return b
-	}
 	r := renderers.Get().(*renderer)
 	defer r.release()
-	return append(b, r.render(newEnvelope(CodeConnected, Message{}, "", messageID(id), e.opts.Lang), c)...)
+	return append(b, r.render(newEnvelope(CodeConnected, Message{}, "", id, e.opts.Lang), c)...)
 }

@@ -75,6 +75,11 @@ func (c *Client) send(f *frame, r *renderer) Outcome { return c.deliver(r.render
 // wait, what waits is f, which b was rendered from, or a copy of b if f is nil.
 func (c *Client) deliver(b []byte, f *frame) Outcome {
 	c.mu.Lock()
+	return c.deliverAndUnlock(b, f)
+}
+
+// deliverAndUnlock is deliver with c.mu held, which it releases.
+func (c *Client) deliverAndUnlock(b []byte, f *frame) Outcome {
 	if c.state != stateOpen {
 		c.mu.Unlock()
 		return Dropped
@@ -96,7 +101,7 @@ func (c *Client) deliver(b []byte, f *frame) Outcome {
 		q.f, q.own = nil, slices.Clone(b)
 		q.held += cap(q.own)
 	} else {
-		q.held += f.memory()
+		q.held += int(f.size(false))
 	}
 	return c.enqueueAndUnlock(q)
 }

@@ -78,6 +78,37 @@ func (c *membership[V]) find(name string) *list[V] {
 	return nil
 }
 
+func (c *membership[V]) len() (n int) {
+	for ; c != nil; c = c.before {
+		n++
+	}
+	return n
+}
+
+// has reports whether group is one of the groups.
+func (c *membership[V]) has(group *list[V]) bool {
+	for ; c != nil; c = c.before {
+		if c.group == group {
+			return true
+		}
+	}
+	return false
+}
+
+// distinctOver reports whether there are more than limit different names.
+func distinctOver(names []string, limit int) bool {
+	if len(names) <= limit {
+		return false
+	}
+	seen := make(map[string]struct{}, limit+1)
+	for _, name := range names {
+		if seen[name] = struct{}{}; len(seen) > limit {
+			return true
+		}
+	}
+	return false
+}
+
 // names returns the names of the groups, the latest last.
 func (c *membership[V]) names() []string {
 	var names []string

@@ -21,7 +21,8 @@ type Member[V any] struct {
 	id     uint64
 	system *list[V]
 
-	// Guarded for writing by the member lock for the id.
+	// Guarded for writing by the member lock for the id; it stays as it is when the
+	// member leaves.
 	groups atomic.Pointer[membership[V]]
 }
 
@@ -63,15 +64,18 @@ func (m *Member[V]) System() string {
 }
 
 // Groups returns the names of the groups the member is in now, in the order in
-// which it was bound to them. The slice is the caller's. It is empty before Join
-// and after Leave.
+// which it was bound to them; after Leave, of those it was in when it left. The
+// slice is the caller's. It is empty before Join.
 func (m *Member[V]) Groups() []string {
-	return m.chain().names()
+	if m.state.Load() < live {
+		return nil // in joining the chain is incomplete
+	}
+	return m.groups.Load().names()
 }
 
 // InGroup reports whether the member is in the named group of its system. It
 // looks at each of the member's groups in turn. A member found in the set of a
-// group is in that group until it is unbound or leaves.
+// group is in that group until it is unbound or leaves; one that left is in none.
 func (m *Member[V]) InGroup(name string) bool {
 	return m.chain().find(name) != nil
 }

@@ -20,6 +20,9 @@ var (
 	// ErrNotLive is returned by Bind and Unbind for a member that has not joined
 	// this registry, or has left it.
 	ErrNotLive = errors.New("registry: member is not live")
+	// ErrGroups is returned by Join and Bind when the member would be in more groups
+	// than LimitGroups allows. Nothing was changed.
+	ErrGroups = errors.New("registry: too many groups for one member")
 )
 
 // A Registry indexes members by id, by system and by group within a system. Make
@@ -29,6 +32,7 @@ type Registry[V any] struct {
 	seed      maphash.Seed
 	owners    int
 	ownerBits uint8
+	maxGroups int // of one member; 0: no limit
 
 	// Each table is guarded for writing by the lock of the same number: ids by
 	// memberLocks, systems and groups by listLocks.
@@ -64,6 +68,10 @@ func New[V any](owners int) *Registry[V] {
 	}
 }
 
+// LimitGroups bounds the groups of each member. It is called before the registry is
+// used, if there is to be a bound.
+func (r *Registry[V]) LimitGroups(n int) { r.maxGroups = n }
+
 // owner returns i as an owner, and panics if it is none.
 func (r *Registry[V]) owner(i int) uint8 {
 	if i < 0 || i >= r.owners {
@@ -76,12 +84,15 @@ func (r *Registry[V]) owner(i int) uint8 {
 // Readers see all of that or nothing. A group named twice counts once. Names may
 // be empty, and are copied if they are kept.
 //
-// It returns [ErrReused] or [ErrDuplicateID] and changes nothing if m was joined
-// before or the id is taken. It panics if owner is not in the registry's range.
+// It returns [ErrReused], [ErrDuplicateID] or [ErrGroups] and changes nothing if m was
+// joined before, the id is taken, or there are too many groups. It panics if owner is not in the registry's range.
 func (r *Registry[V]) Join(m *Member[V], id uint64, owner int, system string, groups ...string) error {
 	part := r.owner(owner)
 	if m.state.Load() != unused {
 		return ErrReused
+	}
+	if r.maxGroups > 0 && distinctOver(groups, r.maxGroups) {
+		return ErrGroups
 	}
 	hash := mix(id)
 	mu := &r.memberLocks[shardOf(hash)]
@@ -123,7 +134,6 @@ func (r *Registry[V]) Leave(m *Member[V]) bool {
 	for c := m.groups.Load(); c != nil; c = c.before {
 		r.exit(m, c.group)
 	}
-	m.groups.Store(nil)
 	r.exit(m, m.system)
 	hash := mix(m.id)
 	r.ids[shardOf(hash)].remove(m, hash)
@@ -131,13 +141,17 @@ func (r *Registry[V]) Leave(m *Member[V]) bool {
 }
 
 // Bind puts m into a group of its system, and reports whether it was not in it
-// before. It returns [ErrNotLive] if m is not live in this registry.
+// before. It returns [ErrNotLive] if m is not live in this registry, and [ErrGroups] if
+// it is in as many groups as it may be.
 func (r *Registry[V]) Bind(m *Member[V], group string) (added bool, err error) {
 	mu, ok := r.lockLive(m)
 	if !ok {
 		return false, ErrNotLive
 	}
 	defer mu.Unlock()
+	if chain := m.groups.Load(); r.maxGroups > 0 && chain.len() >= r.maxGroups && chain.find(group) == nil {
+		return false, ErrGroups
+	}
 	l, added := r.enter(m, m.system, group)
 	if added {
 		l.live.Add(1)

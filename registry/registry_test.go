@@ -7,6 +7,8 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -278,7 +280,7 @@ func TestJoinErrors(t *testing.T) {
 	if !r.Leave(&a) || r.Leave(&a) {
 		t.Error("Leave is not true once")
 	}
-	if a.ID() != 7 || a.System() != "s" || a.Groups() != nil || a.InGroup("g") || a.Live() {
+	if a.ID() != 7 || a.System() != "s" || !slices.Equal(a.Groups(), []string{"g"}) || a.InGroup("g") || a.Live() {
 		t.Errorf("after Leave: id %d, system %q, groups %q", a.ID(), a.System(), a.Groups())
 	}
 	if err := r.Join(&a, 9, 3, "s"); !errors.Is(err, ErrReused) {
@@ -286,6 +288,89 @@ func TestJoinErrors(t *testing.T) {
 	}
 	if got := r.Group("s", "g").Len(); got != 1 {
 		t.Errorf("group has %d members, want 1", got)
+	}
+}
+
+// No member is in more groups than the limit, however many bind it at once.
+func TestLimitGroups(t *testing.T) {
+	r := New[string](1)
+	r.LimitGroups(3)
+	var over, m Member[string]
+	if err := r.Join(&over, 1, 0, "s", "a", "b", "c", "d"); !errors.Is(err, ErrGroups) || r.Len()+r.Systems()+r.Groups() != 0 {
+		t.Errorf("Join with 4 groups: %v, want ErrGroups and an empty registry", err)
+	}
+	if err := r.Join(&over, 1, 0, "s", "a", "b", "c", "a", "b"); err != nil {
+		t.Errorf("Join with 3 groups, two of them named twice: %v", err)
+	}
+	if err := r.Join(&m, 2, 0, "s", "a"); err != nil {
+		t.Fatal(err)
+	}
+	var binding sync.WaitGroup
+	var added atomic.Int32
+	for i := range 64 {
+		binding.Go(func() {
+			switch did, err := r.Bind(&m, string(rune('k'+i))); {
+			case did:
+				added.Add(1)
+			case !errors.Is(err, ErrGroups):
+				t.Errorf("Bind: %v, want ErrGroups", err)
+			}
+		})
+	}
+	binding.Wait()
+	if n := len(m.Groups()); n != 3 || added.Load() != 2 {
+		t.Errorf("%d groups, %d of them bound", n, added.Load())
+	}
+	if did, err := r.Bind(&m, "a"); did || err != nil {
+		t.Errorf("Bind to a group that it is in: %v, %v", did, err)
+	}
+	if _, err := r.Unbind(&m, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if did, err := r.Bind(&m, "z"); !did || err != nil {
+		t.Errorf("Bind after Unbind: %v, %v", did, err)
+	}
+	if err := r.check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Has is what a walk finds.
+func TestSetHas(t *testing.T) {
+	r, other := New[string](2), New[string](2)
+	var a, b, joins Member[string]
+	for id, m := range map[uint64]*Member[string]{1: &a, 2: &b} {
+		if err := r.Join(m, id, int(id)%2, "s", fmt.Sprint("g", id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := other.Join(&joins, 3, 0, "s", "g1"); err != nil {
+		t.Fatal(err)
+	}
+	group := r.Group("s", "g1")
+	for name, tt := range map[string]struct {
+		set  Set[string]
+		a, b bool
+	}{
+		"all": {r.All(), true, true}, "system": {r.System("s"), true, true}, "group": {group, true, false},
+		"another group": {r.Group("s", "g2"), false, true}, "no system": {r.System("t"), false, false}, "zero": {Set[string]{}, false, false},
+		"another registry's system": {other.System("s"), false, false},
+	} {
+		if tt.set.Has(&a) != tt.a || tt.set.Has(&b) != tt.b {
+			t.Errorf("%s: has a %v, b %v", name, tt.set.Has(&a), tt.set.Has(&b))
+		}
+	}
+	// A group that comes again is another.
+	if _, err := r.Unbind(&a, "g1"); err != nil || group.Has(&a) {
+		t.Errorf("after Unbind: has %v, %v", group.Has(&a), err)
+	}
+	if _, err := r.Bind(&a, "g1"); err != nil || group.Has(&a) || !r.Group("s", "g1").Has(&a) {
+		t.Errorf("bound again: the old set has it: %v, the new one: %v, %v", group.Has(&a), r.Group("s", "g1").Has(&a), err)
+	}
+	set := r.Group("s", "g1")
+	r.Leave(&a)
+	if set.Has(&a) || r.All().Has(&a) || r.System("s").Has(&a) {
+		t.Error("a set has a member that left")
 	}
 }
 

@@ -34,6 +34,21 @@ func (s Set[V]) Len() int {
 	}
 }
 
+// Has reports whether m, a member of the set's registry, is in the set: whether a walk
+// would find it now. For a group it looks at each of the member's groups in turn.
+func (s Set[V]) Has(m *Member[V]) bool {
+	switch {
+	case s.r == nil || !m.Live():
+		return false
+	case s.l == nil:
+		return true
+	case s.l.system == nil:
+		return m.system == s.l
+	default:
+		return m.groups.Load().has(s.l)
+	}
+}
+
 // Members returns the live members of the set in its order, from the one after
 // the cursor on; the zero Cursor stands before the first. To get there takes
 // constant time, wherever it is.
