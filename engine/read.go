@@ -31,7 +31,7 @@ func onData(nc *nbio.Conn, b []byte) {
 		if c.rate.bytes(now, len(b)) > c.loop.e.opts.MaxInboundBytes {
 			c.tooFast()
 		}
-	} else if hs.proxied {
+	} else if !hs.begun {
 		if b = c.readProxyHeader(hs, b); len(b) == 0 {
 			return
 		}

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"carillon/engine/ws"
 )
@@ -47,19 +48,35 @@ func (c *Client) refuse(err error, label string) {
 	hs.phase, hs.parked = phaseRefused, nil
 	hs.mu.Unlock()
 	hs.head = nil
-	c.writeBytesLocked(answer.appendAnswer(nil, e.opts.Lang, header...))
+	c.writeBytesLocked(answer.appendAnswer(nil, e.opts.Lang, hs.noBody, header...))
 	if c.out == nil {
 		c.finishWritingLocked()
 	}
 	c.loop.wheel.Schedule(c, e.tickNow()+e.closeTicks)
 }
 
-// appendAnswer appends the HTTP answer, with the API's error object as its body.
-func (e *RefuseError) appendAnswer(b []byte, l Lang, header ...ws.HeaderField) []byte {
+// internal logs what is nobody's fault but ours, or the embedding program's, and
+// returns what the client is told of it.
+func (c *Client) internal(err error) error {
+	c.loop.e.log.Error().Err(err).Stringer("remote", c.remote()).Msg("a handshake failed")
+	return &RefuseError{Status: 500, Code: CodeInternal}
+}
+
+// dateFormat is that of RFC 9110 section 5.6.7, for times in UTC.
+const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
+
+// appendAnswer appends the HTTP answer, with the API's error object as its body, which
+// the answer to a HEAD lacks.
+func (e *RefuseError) appendAnswer(b []byte, l Lang, noBody bool, header ...ws.HeaderField) []byte {
+	header = append(header, ws.HeaderField{Name: "Date", Value: time.Now().UTC().Format(dateFormat)})
 	if e.Status == 503 || e.Status == 429 {
 		header = append(header, ws.HeaderField{Name: "Retry-After", Value: "1"})
 	}
-	return ws.AppendHTTPError(b, e.Status, "application/json; charset=utf-8", string(e.appendJSON(nil, l)), header...)
+	const contentType = "application/json; charset=utf-8"
+	if noBody {
+		return ws.AppendHTTPErrorToHEAD(b, e.Status, contentType, header...)
+	}
+	return ws.AppendHTTPError(b, e.Status, contentType, string(e.appendJSON(nil, l)), header...)
 }
 
 // appendJSON appends the API's error object.

@@ -101,6 +101,7 @@ func (s *tlsStream) received(b []byte) {
 	case h.started:
 	case h.in[0] != tlsRecordHandshake:
 		s.plain = true
+		s.c.hs.Load().noBody = asksHEAD(h.in)
 		s.c.refuse(&RefuseError{Status: 400, Code: CodeConnectFailed, Detail: "this port speaks TLS: use wss:// or https://"}, "no tls")
 	case len(h.in) >= tlsRecordHeader && len(h.in) >= tlsRecordHeader+min(maxTLSRecord, int(binary.BigEndian.Uint16(h.in[3:]))):
 		h.started = true
