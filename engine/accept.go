@@ -177,7 +177,8 @@ func (e *Engine) add(fd int, from netip.AddrPort) {
 		_ = syscall.Close(fd)
 		return
 	}
-	hs := &handshake{proxied: e.trusts(from.Addr())}
+	hs := &handshake{holding: holding{in: true}}
+	hs.proxied = e.trusts(from.Addr())
 	var flags clientFlags
 	if !hs.proxied {
 		var flood bool
@@ -195,22 +196,32 @@ func (e *Engine) add(fd int, from netip.AddrPort) {
 	l := e.loops[fd%len(e.loops)]
 	c := &Client{loop: l, nc: newConn(fd), flags: flags}
 	c.setRemote(from)
+	hs.holding.c = c
 	c.hs.Store(hs)
 	if !hs.proxied {
 		c.startTLS()
 	}
+	e.conns.Add(1)
+	c.watch()
+}
+
+// watch has the poller of a new connection read it, soon.
+func (c *Client) watch() {
 	// The lock is what makes the session visible to the poller.
 	c.nc.Lock()
 	c.nc.SetSession(c)
 	c.nc.Unlock()
-	e.conns.Add(1)
-	l.wheel.Schedule(c, e.tickNow()+ticks(e.opts.HandshakeTimeout)+1)
-	if err := e.sockets.watch(c); err != nil {
-		e.refused.add(labelDescriptors)
-		e.log.Warn().Err(err).Msg("cannot watch a new connection")
-		l.wheel.Retire(c)
-		e.untrack(c)
-	}
+	c.loop.wheel.Schedule(c, c.loop.e.tickNow()+ticks(c.loop.e.opts.HandshakeTimeout)+1)
+	c.loop.e.sockets.watch(c)
+}
+
+// notWatched ends a connection that could not be watched.
+func (c *Client) notWatched(err error) {
+	e := c.loop.e
+	e.refused.add(labelUnwatched)
+	e.log.Warn().Err(err).Msg("cannot watch a new connection")
+	c.loop.wheel.Retire(c)
+	e.untrack(c)
 }
 
 // addrPortOf is a peer's address as accept(2) has it. IPv4 is the same whether it
@@ -232,6 +243,8 @@ const refusing = 256
 const (
 	labelMaxConnections = "max connections"
 	labelDescriptors    = "descriptors"
+	labelMemory         = "memory"
+	labelUnwatched      = "not watched" // by the event loop, which has no place for it
 )
 
 func (e *Engine) overLimit(margin int64) bool {

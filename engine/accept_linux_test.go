@@ -32,7 +32,7 @@ func TestUnwatchable(t *testing.T) {
 			t.Errorf("%v counts as %+v", ip, count)
 		}
 	}
-	if got := e.Stats().Refused[labelDescriptors]; got != n {
+	if got := e.Stats().Refused[labelUnwatched]; got != n {
 		t.Errorf("%d refused, want %d", got, n)
 	}
 }

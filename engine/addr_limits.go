@@ -86,6 +86,24 @@ func (l *addrLimits) enter(ip netip.Addr, now uint32) (over string, flood bool) 
 	return over, false
 }
 
+// again counts one more handshake of an open connection of ip, and returns the label of
+// the limit that it is over, if any.
+func (l *addrLimits) again(ip netip.Addr, now uint32) (over string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.byIP[ip]
+	if n == nil {
+		return ""
+	}
+	if n.second != now {
+		n.second, n.handshakes = now, 0
+	}
+	if n.handshakes++; l.maxRate > 0 && n.handshakes > l.maxRate {
+		return labelHandshakesByIP
+	}
+	return ""
+}
+
 // leave undoes enter; refused says that it was over a limit.
 func (l *addrLimits) leave(ip netip.Addr, refused bool, now uint32) {
 	l.mu.Lock()
@@ -138,6 +156,17 @@ func (e *Engine) enterAddr(ip netip.Addr) (over string, flood bool, flags client
 		return over, false, flagCountedRefused
 	}
 	return "", false, flagCounted
+}
+
+// again is addrLimits.again.
+func (e *Engine) again(ip netip.Addr) (over string) {
+	if e.addrs == nil {
+		return ""
+	}
+	if ip, limited := e.addrs.limitedAs(ip); limited {
+		return e.addrs.again(ip, e.tickNow())
+	}
+	return ""
 }
 
 func (e *Engine) leaveAddr(ip netip.Addr, flags clientFlags) {

@@ -22,22 +22,19 @@ func (e *Engine) authenticate() {
 
 func (j authJob) run(e *Engine) {
 	id, err := j.identify(e)
-	if !j.c.admit(j.h, id, err) {
-		return
+	opened := j.c.admit(j.h, id, err)
+	j.c.loop.waker.call(func() { j.c.authenticated(j.hs, opened) })
+}
+
+// authenticated runs on the poller, which leaves the socket alone while somebody
+// finds out who the client is, and until its OnOpen has returned.
+func (c *Client) authenticated(hs *handshake, opened bool) {
+	c.loop.e.sockets.listen(c, true)
+	c.loop.beginTurn()
+	if opened {
+		c.opensAt(hs, hs.parked)
 	}
-	for {
-		j.hs.mu.Lock()
-		b := j.hs.parked
-		j.hs.parked = nil
-		if len(b) == 0 {
-			j.hs.phase = phaseOver
-			j.c.hs.Store(nil)
-			j.hs.mu.Unlock()
-			return
-		}
-		j.hs.mu.Unlock()
-		j.c.read(b)
-	}
+	c.loop.endTurn(c)
 }
 
 func (j authJob) identify(e *Engine) (id Identity, err error) {

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 )
 
 // A SlowPolicy says what becomes of a message for a client whose queue is full.
@@ -16,71 +17,103 @@ const (
 	DropNew                      // drop the message
 )
 
-// A backlog knows the clients that something waits for, by the power of two of how
-// much. Only clients that do not keep up come near it.
+// A holding is memory that one client has the server keep: what waits for it because it
+// does not read, or what it has sent in part.
+type holding struct {
+	c  *Client
+	in bool // sent by the client
+	// bytes is its size, set by its owner; writtenOff once shed has ended the client.
+	bytes atomic.Int64
+
+	// Guarded by backlog.mu.
+	class uint8
+	place *list.Element // nil while it holds nothing
+}
+
+const writtenOff = -1
+
+// A backlog knows the holdings, by the power of two of their size. Only clients that do
+// not keep up, or are in the middle of something, come near it.
 type backlog struct {
-	mu      sync.Mutex // guards the following, and every outQueue's class and place; the innermost lock
+	out, in atomic.Int64 // bytes of all holdings, by their direction
+
+	mu      sync.Mutex // guards the following, and every holding's class and place; the innermost lock
 	classes [64]list.List
 }
 
-// track notes how much waits for c. c.mu must be held, and c.out not nil.
-func (b *backlog) track(c *Client) {
-	class := uint8(bits.Len(uint(max(c.queuedLocked(), 1))))
-	if class == c.out.class {
+func (b *backlog) total() int64 { return b.out.Load() + b.in.Load() }
+
+func (b *backlog) count(h *holding, bytes int64) {
+	if h.in {
+		b.in.Add(bytes)
+	} else {
+		b.out.Add(bytes)
+	}
+}
+
+// set notes how much h holds. Its owner calls it: for what goes out, who has Client.mu,
+// for what comes in the poller.
+func (b *backlog) set(h *holding, bytes int) {
+	old := h.bytes.Load()
+	if old == writtenOff || !h.bytes.CompareAndSwap(old, int64(bytes)) {
+		return
+	}
+	b.count(h, int64(bytes)-old)
+	class := uint8(bits.Len(uint(bytes)))
+	if class == uint8(bits.Len(uint(old))) {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.untrackLocked(c.out)
-	c.out.class, c.out.place = class, b.classes[class].PushFront(c)
-}
-
-// untrack forgets c. c.mu must be held, and c.out not nil.
-func (b *backlog) untrack(c *Client) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.untrackLocked(c.out)
-}
-
-func (b *backlog) untrackLocked(q *outQueue) {
-	if q.place != nil {
-		b.classes[q.class].Remove(q.place)
-		q.place = nil
+	b.removeLocked(h)
+	if class > 0 && h.bytes.Load() != writtenOff {
+		h.class, h.place = class, b.classes[class].PushFront(h)
 	}
 }
 
-// largest is a client of the highest class, nil if nothing waits for anyone.
-func (b *backlog) largest() *Client {
+func (b *backlog) removeLocked(h *holding) {
+	if h.place != nil {
+		b.classes[h.class].Remove(h.place)
+		h.place = nil
+	}
+}
+
+// takeLargest writes off a holding of the highest class, whose client is to be ended.
+// It returns nil if nothing is held for anyone.
+func (b *backlog) takeLargest() *Client {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := len(b.classes) - 1; i > 0; i-- {
 		if first := b.classes[i].Front(); first != nil {
-			return first.Value.(*Client)
+			h := first.Value.(*holding)
+			b.removeLocked(h)
+			// It is freed in a moment, when the poller closes: counted now, or others
+			// would be cut off for it.
+			b.count(h, -h.bytes.Swap(writtenOff))
+			return h.c
 		}
 	}
 	return nil
 }
 
-// shed cuts off the clients that hold most, until what waits for all is within
+// shed cuts off the clients that hold most, until what is held for all is within
 // MaxQueuedTotal. There is no close frame: it would have to wait, too. It must be
 // called without a Client.mu.
 func (e *Engine) shed() {
-	for e.queued.Load() > e.opts.MaxQueuedTotal {
-		c := e.backlog.largest()
+	for e.backlog.total() > e.opts.MaxQueuedTotal {
+		c := e.backlog.takeLargest()
 		if c == nil {
 			return
 		}
 		c.mu.Lock()
-		if c.out == nil { // it has read all meanwhile
-			c.mu.Unlock()
-			continue
-		}
 		ended := c.leaveOpenLocked(stateClosing, CloseMemory)
-		// What nbio holds is freed in a moment, when the poller closes: counted now, or
-		// the next push would cut off others for it.
-		e.queued.Add(-c.unsent.Swap(0))
-		c.dropQueueLocked()
+		c.flags |= flagGotClose
+		if c.out != nil {
+			c.out.rest, c.out.sent = nil, 0
+			c.dropQueueLocked()
+		}
 		c.mu.Unlock()
+		c.giveUp(labelMemory)
 		c.cut()
 		if ended {
 			c.forget()

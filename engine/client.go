@@ -11,7 +11,6 @@ import (
 	"github.com/lesismal/nbio"
 
 	"carillon/engine/wheel"
-	"carillon/engine/ws"
 	"carillon/registry"
 )
 
@@ -34,11 +33,7 @@ type Client struct {
 	reason CloseReason
 	flags  clientFlags
 	mu     sync.Mutex
-	out    *outQueue // what waits behind unsent; nil while the client keeps up
-
-	// unsent counts bytes that nbio holds because the kernel did not take them. It
-	// is lowered under nbio's lock, so it is an atomic and not guarded by mu.
-	unsent atomic.Int64
+	out    *outQueue // what the kernel did not take; nil while the client keeps up
 
 	msgsOut, bytesOut atomic.Uint64
 	msgsIn, bytesIn   atomic.Uint64
@@ -47,13 +42,11 @@ type Client struct {
 	pinged   uint32              // tick of the ping that waits for an answer, or 0; housekeeper only
 	timer    wheel.Links[Client] // the loop's wheel's
 
-	// Owned by whoever reads: the poller, or for a moment the goroutine that
-	// authenticates (see the phases of a handshake).
-	dec  *ws.Decoder // nil between messages
+	// The poller's.
+	in   atomic.Pointer[reader] // nil between messages
 	rate inboundRate
 
-	// more says that something is to be done when unsent falls to 0.
-	more atomic.Bool
+	begun atomic.Uint32 // tick of the unfinished message, 0: none
 
 	hs atomic.Pointer[handshake] // nil once open
 
@@ -86,6 +79,7 @@ const (
 	flagCounted                                // in the engine's addrLimits, as open
 	flagCountedRefused                         // there, as refused
 	flagUntracked                              // no longer in the engine's counts
+	flagHanded                                 // with net/http, which counts it out
 )
 
 // SubprotocolRaw is the WebSocket subprotocol whose clients get the data of a

@@ -19,6 +19,7 @@ const (
 	CloseShutdown                            // the server is shutting down
 	ClosePanic                               // a callback panicked
 	CloseMemory                              // held most when MaxQueuedTotal was spent; no close frame
+	CloseUnfinished                          // a message not finished within MessageTimeout
 	numCloseReasons
 )
 
@@ -46,6 +47,7 @@ var closeReasons = [numCloseReasons]struct {
 	CloseShutdown:     {"shutdown", closeCodeDrain},
 	ClosePanic:        {"panic", ws.CloseInternalError},
 	CloseMemory:       {"memory", 0},
+	CloseUnfinished:   {"unfinished message", ws.ClosePolicyViolation},
 }
 
 // String is the reason's stable name, for logs and metric labels.

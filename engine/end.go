@@ -56,8 +56,8 @@ func (c *Client) endWithCode(why CloseReason, code ws.CloseCode, text string) bo
 	switch why {
 	case CloseSlowConsumer:
 		c.dropQueueLocked() // it had its time to read them
-	case CloseProtocol, CloseTooBig, ClosePanic:
-		c.flags |= flagGotClose // nothing that follows would be understood
+	case CloseProtocol, CloseTooBig, ClosePanic, CloseRate, CloseUnfinished:
+		c.flags |= flagGotClose // nothing that follows counts
 	}
 	c.closeWriteLocked(closing)
 	c.mu.Unlock()
@@ -88,7 +88,7 @@ func (c *Client) peerClosed(code ws.CloseCode) {
 // closeWriteLocked sends the close frame, behind what waits.
 func (c *Client) closeWriteLocked(closing []byte) {
 	if c.out != nil {
-		c.appendLocked(queued{own: closing, size: len(closing)})
+		c.appendLocked(queued{own: closing, held: queuedOverhead + len(closing)})
 		return
 	}
 	c.writeBytesLocked(closing)
@@ -114,22 +114,30 @@ func (c *Client) finishWritingLocked() {
 // disconnected runs on the housekeeper when nbio has closed the socket.
 func (c *Client) disconnected() {
 	c.loop.wheel.Retire(c)
-	if c.tls != nil {
-		c.tls.end()
+	if r := c.in.Swap(nil); r != nil { // the poller may be in the middle of it, and will not keep it
+		c.loop.e.backlog.set(&r.holding, 0)
+	}
+	if hs := c.hs.Load(); hs != nil {
+		c.loop.e.backlog.set(&hs.holding, 0)
 	}
 	c.mu.Lock()
+	if c.tls != nil && c.flags&flagHanded == 0 {
+		c.tls.end()
+	}
 	wasOpen := c.leaveOpenLocked(stateClosed, CloseReset)
 	if c.member.ID() != 0 { // it was a client at some time
 		c.loop.e.open.Add(-1)
 	}
 	c.state = stateClosed
 	c.dropQueueLocked()
-	c.loop.e.queued.Add(-c.unsent.Swap(0)) // nbio writes no more
+	handed := c.flags&flagHanded != 0
 	c.mu.Unlock()
 	if wasOpen {
 		c.forget()
 	}
-	c.loop.e.untrack(c)
+	if !handed {
+		c.loop.e.untrack(c)
+	}
 }
 
 // report runs on the housekeeper: it calls OnClose, once, and not before OnOpen

@@ -35,11 +35,10 @@ type Engine struct {
 
 	tls        *tls.Config // nil without TLS
 	tlsRunning atomic.Int32
-	tlsWaiting chan *tlsStream
-	tlsStalled sync.Map     // *tlsStream that waits for its peer in its handshake, since which tick
-	tlsParked  atomic.Int64 // bytes that came during handshakes
+	tlsWaiting chan *tlsShake
+	tlsStalled sync.Map // *tlsShake that runs, since which tick
 
-	pingTicks, pongTicks, closeTicks uint32
+	pingTicks, pongTicks, closeTicks, messageTicks uint32
 
 	// Set by Start.
 	ln       *listener
@@ -60,7 +59,6 @@ type Engine struct {
 	room        atomic.Int64 // clients that there is memory for, until the next tick
 	collectFrom uint32       // tick of the next collection for want of room; watchMemory's
 
-	queued  atomic.Int64 // bytes that wait for clients; see backlog
 	backlog backlog
 
 	dropped    atomic.Uint64 // messages, by SlowPolicy
@@ -88,9 +86,10 @@ func New(o Options) (*Engine, error) {
 		opts: o, log: *o.Logger,
 		reg:       registry.New[*Client](o.Pollers),
 		loops:     make([]*loop, o.Pollers),
-		http:      newHTTPListener(),
 		pingTicks: ticks(o.PingInterval), pongTicks: ticks(o.PongTimeout), closeTicks: ticks(o.CloseTimeout),
+		messageTicks: ticks(o.MessageTimeout),
 	}
+	e.http = newHTTPListener(e)
 	if e.ids, err = newIDSource(o.NodeID); err != nil {
 		return nil, err
 	}
@@ -104,7 +103,7 @@ func New(o Options) (*Engine, error) {
 	if o.TLS != nil {
 		e.tls = o.TLS.Clone()
 		e.tls.NextProtos = []string{"http/1.1"} // RFC 6455 is about no other
-		e.tlsWaiting = make(chan *tlsStream, maxTLSWaiting)
+		e.tlsWaiting = make(chan *tlsShake, maxTLSWaiting)
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if err := checkConn(); err != nil {
@@ -217,7 +216,11 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	err := e.drain(ctx)
 	e.cancel()
 	e.accepting.Wait() // or nbio would wait for a connection that it gets during Stop
+	e.settlePollers()  // the same for those that were on their way to it
 	e.nb.Stop()        // cuts off whoever is left; once only, or it panics
+	for _, l := range e.loops {
+		l.waker.runLeft()
+	}
 	_ = e.http.Close() // after the pollers, who hand connections to it
 	for _, l := range e.loops {
 		l.tasks.close()
@@ -229,4 +232,14 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	}
 	e.closeWakers()
 	return err
+}
+
+// settlePollers waits until each poller knows that the engine stops.
+func (e *Engine) settlePollers() {
+	var done sync.WaitGroup
+	for _, l := range e.loops {
+		done.Add(1)
+		l.waker.call(done.Done)
+	}
+	done.Wait()
 }

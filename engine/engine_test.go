@@ -243,5 +243,6 @@ func TestOtherRequests(t *testing.T) {
 	if b, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(b), "GET /stats ") {
 		t.Errorf("got %q, %v", b, err)
 	}
-	eventually(t, "the connections have left nbio", func() bool { return e.conns.Load() == 0 })
+	http.DefaultClient.CloseIdleConnections()
+	eventually(t, "the connections are gone", func() bool { return e.conns.Load() == 0 })
 }

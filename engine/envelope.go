@@ -37,6 +37,12 @@ const (
 // size is what the frame holds, in bytes, not counting compressed forms.
 func (f *frame) size() int64 { return int64(len(f.tail) + len(f.verbatim)) }
 
+// memory is about what the frame keeps, in bytes, for one who waits for it.
+func (f *frame) memory() int { return int(f.size()) + frameOverhead }
+
+// frameOverhead is what a frame and its template take besides their bytes.
+const frameOverhead = 256
+
 // newFrame encodes m. group and id are the envelope's group_name and message_id.
 func newFrame(m Message, group, id string, l Lang) *frame {
 	if m.Kind == Binary {

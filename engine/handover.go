@@ -1,17 +1,22 @@
 package engine
 
 import (
+	"bytes"
 	"net"
+	"net/netip"
 	"os"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 )
 
-// maxHTTPConns bounds the connections handed to net/http that are open at once: a
-// goroutine and some 20 KB each.
-const maxHTTPConns = 1024
+const (
+	// maxHTTPConns bounds the connections handed to net/http that are open at once: a
+	// goroutine and some 20 KB each. maxHTTPPerIP is how many of them one address may
+	// have; one that is over, or newcomers when all are taken, get the place of one that
+	// waits for a request, if there is any.
+	maxHTTPConns = 1024
+	maxHTTPPerIP = maxHTTPConns / 4
+)
 
 // handOver gives a connection that does not ask for the WebSocket path to the
 // listener HTTP, with the bytes that were read of it. parseErr is why it is no
@@ -25,48 +30,111 @@ func (c *Client) handOver(b []byte, parseErr error) {
 		c.refuse(parseErr, "path")
 		return
 	}
-	if !e.http.reserve() {
+	if over := c.hs.Load().over; over != "" {
+		c.refuse(errTooMany, over)
+		return
+	}
+	h := &handed{c: c, ip: c.remote().Addr()}
+	if !e.http.reserve(h) {
 		c.refuse(errOverloaded, "http connections")
 		return
 	}
-	fd, err := takeOut(c.nc)
-	if err != nil {
-		e.http.open.Add(-1)
+	c.mu.Lock()
+	c.flags |= flagHanded
+	if c.out != nil { // the end of a TLS handshake
+		h.unsent = bytes.Clone(c.out.unsent())
+	}
+	c.mu.Unlock()
+	var err error
+	if h.fd, err = c.takeOut(); err != nil {
+		e.http.leave(h)
+		e.untrack(c)
 		e.refused.add(labelDescriptors)
 		return
 	}
-	if c.tls != nil {
-		c.tls.leaving, c.tls.in = true, slices.Clone(c.tls.in)
+	h.read = bytes.Clone(b)
+	if h.tls = c.tls; h.tls != nil {
+		below := h.tls.Conn.(*tlsLoop)
+		h.tls.leaving, h.encrypted = true, bytes.Clone(below.in)
 	}
-	e.http.queue <- handed{fd, slices.Clone(b), c.tls} // there is room for each that reserved
+	e.http.queue <- h // there is room for each that reserved
 }
 
-// handed is a connection on its way to net/http.
+// handed is a connection at net/http, or on its way there.
 type handed struct {
-	fd   int
-	read []byte     // what of it was read already
-	tls  *tlsStream // nil without TLS
+	c         *Client
+	ip        netip.Addr
+	fd        int
+	read      []byte // what of it was read already
+	unsent    []byte // what is to be written first
+	tls       *tlsStream
+	encrypted []byte // what was read below TLS
+
+	// Guarded by httpListener.mu.
+	left bool
+	conn *handedConn // once accepted
+	idle bool        // waits for a request
 }
 
 // An httpListener is a net.Listener of handed connections.
 type httpListener struct {
+	e      *Engine
 	addr   net.Addr
-	queue  chan handed
-	open   atomic.Int64
+	queue  chan *handed
 	closed chan struct{}
 	once   sync.Once
+
+	mu    sync.Mutex // guards the following fields
+	all   map[*handed]struct{}
+	perIP map[netip.Addr]int
 }
 
-func newHTTPListener() *httpListener {
-	return &httpListener{queue: make(chan handed, maxHTTPConns), closed: make(chan struct{})}
+func newHTTPListener(e *Engine) *httpListener {
+	return &httpListener{e: e, queue: make(chan *handed, maxHTTPConns), closed: make(chan struct{}),
+		all: map[*handed]struct{}{}, perIP: map[netip.Addr]int{}}
 }
 
-func (l *httpListener) reserve() bool {
-	if l.open.Add(1) > maxHTTPConns {
-		l.open.Add(-1)
+// reserve takes a place for h. False means that there is none.
+func (l *httpListener) reserve(h *handed) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tooMany := l.perIP[h.ip] >= maxHTTPPerIP && !l.e.trusts(h.ip)
+	if (tooMany || len(l.all) >= maxHTTPConns) && !l.makeRoomLocked(h.ip, tooMany) {
 		return false
 	}
+	l.all[h] = struct{}{}
+	l.perIP[h.ip]++
 	return true
+}
+
+// makeRoomLocked closes a connection that waits for a request: one of ip, or any.
+func (l *httpListener) makeRoomLocked(ip netip.Addr, ofIP bool) bool {
+	for h := range l.all {
+		if h.idle && (!ofIP || h.ip == ip) {
+			l.leaveLocked(h)
+			_ = h.conn.socket().Close() // TLS would wait to say good-bye
+			return true
+		}
+	}
+	return false
+}
+
+func (l *httpListener) leave(h *handed) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leaveLocked(h)
+}
+
+// leaveLocked gives back h's place.
+func (l *httpListener) leaveLocked(h *handed) {
+	if h.left {
+		return
+	}
+	h.left = true
+	delete(l.all, h)
+	if l.perIP[h.ip]--; l.perIP[h.ip] == 0 {
+		delete(l.perIP, h.ip)
+	}
 }
 
 // Accept implements net.Listener.
@@ -76,20 +144,41 @@ func (l *httpListener) Accept() (net.Conn, error) {
 		case <-l.closed:
 			return nil, net.ErrClosed
 		case h := <-l.queue:
-			file := os.NewFile(uintptr(h.fd), "http")
-			conn, err := net.FileConn(file)
-			_ = file.Close()
+			conn, err := l.open(h)
 			if err != nil {
-				l.open.Add(-1)
+				l.leave(h)
+				l.e.untrack(h.c)
 				continue
 			}
-			if h.tls != nil {
-				h.tls.handed = conn
-				conn = h.tls.conn
-			}
-			return &handedConn{Conn: conn, read: h.read, l: l}, nil
+			return conn, nil
 		}
 	}
+}
+
+func (l *httpListener) open(h *handed) (net.Conn, error) {
+	file := os.NewFile(uintptr(h.fd), "http")
+	defer file.Close()
+	socket, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	c := &handedConn{Conn: socket, h: h, l: l}
+	if h.tls != nil {
+		h.tls.Conn = &prefixConn{Conn: socket, read: h.encrypted, unsent: h.unsent}
+		c.Conn = &prefixConn{Conn: h.tls.conn, read: h.read}
+	} else {
+		c.Conn = &prefixConn{Conn: socket, read: h.read, unsent: h.unsent}
+	}
+	h.read, h.encrypted, h.unsent = nil, nil, nil
+	c.tcp, _ = socket.(interface {
+		net.Conn
+		syscall.Conn
+		CloseWrite() error
+	})
+	l.mu.Lock()
+	h.conn = c
+	l.mu.Unlock()
+	return c, nil
 }
 
 // Close implements net.Listener.
@@ -99,7 +188,8 @@ func (l *httpListener) Close() error {
 		select {
 		case h := <-l.queue: // nobody will accept it
 			_ = syscall.Close(h.fd)
-			l.open.Add(-1)
+			l.leave(h)
+			l.e.untrack(h.c)
 		default:
 			return nil
 		}
@@ -109,16 +199,57 @@ func (l *httpListener) Close() error {
 // Addr implements net.Listener.
 func (l *httpListener) Addr() net.Addr { return l.addr }
 
-// A handedConn gives back first what was read of the connection before.
+// A handedConn is a connection of the listener HTTP.
 type handedConn struct {
-	net.Conn
-	read []byte
+	net.Conn // with what was read before in front
+	tcp      interface {
+		net.Conn
+		syscall.Conn
+		CloseWrite() error
+	}
+	h    *handed
 	l    *httpListener
 	once sync.Once
 }
 
+func (c *handedConn) socket() net.Conn { return c.tcp }
+
+// CloseWrite sends FIN, behind TLS's own goodbye. net/http looks for it: without, it
+// waits for half a second instead.
+func (c *handedConn) CloseWrite() error {
+	if c.h.tls != nil {
+		_ = c.h.tls.conn.CloseWrite()
+	}
+	return c.tcp.CloseWrite()
+}
+
+// SetIdle says whether the connection waits for its next request: then it may be closed
+// to make room for another. An http.Server tells by its ConnState. It may be called from
+// any goroutine.
+func (c *handedConn) SetIdle(idle bool) {
+	c.l.mu.Lock()
+	defer c.l.mu.Unlock()
+	c.h.idle = idle
+}
+
+// Close implements net.Conn.
+func (c *handedConn) Close() error {
+	c.once.Do(func() {
+		c.l.leave(c.h)
+		c.l.e.untrack(c.h.c)
+	})
+	return c.Conn.Close()
+}
+
+// A prefixConn reads first what was read before, and writes first what was to be
+// written before.
+type prefixConn struct {
+	net.Conn
+	read, unsent []byte
+}
+
 // Read implements net.Conn.
-func (c *handedConn) Read(b []byte) (int, error) {
+func (c *prefixConn) Read(b []byte) (int, error) {
 	if len(c.read) > 0 {
 		n := copy(b, c.read)
 		if c.read = c.read[n:]; len(c.read) == 0 {
@@ -129,8 +260,13 @@ func (c *handedConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// Close implements net.Conn.
-func (c *handedConn) Close() error {
-	c.once.Do(func() { c.l.open.Add(-1) })
-	return c.Conn.Close()
+// Write implements net.Conn.
+func (c *prefixConn) Write(b []byte) (int, error) {
+	if len(c.unsent) > 0 {
+		if _, err := c.Conn.Write(c.unsent); err != nil {
+			return 0, err
+		}
+		c.unsent = nil
+	}
+	return c.Conn.Write(b)
 }

@@ -15,7 +15,14 @@ type loop struct {
 	index int
 	wheel *wheel.Wheel[Client]
 	tasks taskQueue
-	waker *waker // set by Start
+
+	// Set by Start.
+	waker    *waker
+	writable *writeWatch
+	poller   int // descriptor of the epoll or kqueue
+
+	turns turns  // the poller's
+	buf   []byte // the poller's, for reading
 
 	msgsIn, msgsOut   atomic.Uint64
 	bytesIn, bytesOut atomic.Uint64
@@ -25,8 +32,6 @@ type loop struct {
 	quit   chan struct{}
 
 	mu sync.Mutex // guards the following fields; bounded by the number of clients
-	// drainable clients have an empty nbio queue and something more to send.
-	drainable clientList
 	// ended clients are out of the registry; OnClose is due.
 	ended clientList
 	// gone clients have no socket any more.
@@ -40,6 +45,7 @@ func newLoop(e *Engine, index int) *loop {
 		turned: make(chan struct{}, 1),
 		wake:   make(chan struct{}, 1),
 		quit:   make(chan struct{}),
+		buf:    make([]byte, readBufferBytes),
 	}
 	l.tasks.init()
 	return l
@@ -65,7 +71,7 @@ func (l *loop) rouse() {
 // block of each at a time, so that a mass event holds up neither the wheel nor
 // the other lists.
 func (l *loop) housekeep() {
-	var drainable, ended, gone *clientBlock
+	var ended, gone *clientBlock
 	for quit, idle := false, false; !quit || !idle; {
 		select {
 		case <-l.turned:
@@ -75,14 +81,13 @@ func (l *loop) housekeep() {
 			quit = true
 		}
 		l.mu.Lock()
-		drainable, ended, gone = l.drainable.take(drainable), l.ended.take(ended), l.gone.take(gone)
-		more := !l.drainable.empty() || !l.ended.empty() || !l.gone.empty()
+		ended, gone = l.ended.take(ended), l.gone.take(gone)
+		more := !l.ended.empty() || !l.gone.empty()
 		l.mu.Unlock()
 		if more {
 			l.rouse()
 		}
-		idle = drainable == nil && ended == nil && gone == nil
-		drainable.each((*Client).drain)
+		idle = ended == nil && gone == nil
 		gone.each((*Client).disconnected)
 		ended.each((*Client).report)
 	}
@@ -97,8 +102,7 @@ func (l *loop) visit(c *Client) uint32 {
 	now := l.e.tickNow()
 	switch state {
 	case stateHandshake:
-		l.e.refused.add("handshake timeout")
-		c.cut()
+		c.giveUp("handshake timeout")
 	case stateOpen:
 		return c.heartbeat(now)
 	case stateClosing:

@@ -102,12 +102,20 @@ func (s *memSockets) number(c *Client) int { return c.nc.Hash() - s.first }
 func (s *memSockets) poller(n int) *memPoller { return s.pollers[n%len(s.pollers)] }
 
 // watch implements sockets.
-func (s *memSockets) watch(c *Client) error {
+func (s *memSockets) watch(c *Client) {
 	n := s.number(c)
 	s.conns[n] = c.nc
 	s.peers[n].Store(0)
-	return nil
 }
+
+// listen implements sockets; it is for clients that authenticate.
+func (s *memSockets) listen(*Client, bool) { s.wrong.Add(1) }
+
+// await implements sockets: nothing waits.
+func (s *memSockets) await(*Client, bool) { s.wrong.Add(1) }
+
+// close implements sockets; the peer's end is told otherwise.
+func (s *memSockets) close(*Client) { s.wrong.Add(1) }
 
 // write implements sockets: everything is taken.
 func (s *memSockets) write(c *Client, b []byte) (written int, wait bool) {
@@ -275,8 +283,16 @@ func (p *memPoller) handle() {
 // receive has the engine read b of client n.
 func (p *memPoller) receive(what string, n int, b []byte) {
 	if p.s.peers[n].Load()&peerEnded == 0 {
-		p.watch.time(what, func() { onData(p.s.conns[n], b) })
+		p.watch.time(what, func() { read(p.s.conns[n], b) })
 	}
+}
+
+// read has the client of nc take b, as it does what it reads itself.
+func read(nc *nbio.Conn, b []byte) {
+	c := nc.Session().(*Client)
+	c.loop.beginTurn()
+	c.input(b)
+	c.loop.endTurn(c)
 }
 
 // closed tells the engine that client n is gone.

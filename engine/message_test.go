@@ -245,12 +245,12 @@ func readUntil(r io.Reader, want string) (string, error) {
 func TestInboundRate(t *testing.T) {
 	var r inboundRate
 	for range 3 {
-		r.messages()
+		r.frames(1)
 	}
-	if got := r.bytes(7, 100); got != 100 || r.messages() != 1 {
+	if got := r.bytes(7, 100); got != 100 || r.frames(1) != 1 {
 		t.Errorf("a new second begins with %d bytes and %d messages", got, r.n)
 	}
-	if r.bytes(7, 50) != 150 || r.messages() != 2 || r.bytes(8, 1) != 1 {
+	if r.bytes(7, 50) != 150 || r.frames(1) != 2 || r.bytes(8, 1) != 1 {
 		t.Error("counts are not by the second")
 	}
 	ends := make(chan CloseReason, 1)

@@ -8,39 +8,24 @@ import (
 
 	"github.com/lesismal/nbio"
 	"github.com/lesismal/nbio/logging"
-	"github.com/lesismal/nbio/mempool"
 	"github.com/rs/zerolog"
 )
 
-// nbio's core is used for what it does well: it watches descriptors, reads into
-// one buffer per poller, and writes without blocking. Level-triggered, no
-// asynchronous reads. Its HTTP and WebSocket layers are not used.
+// nbio's core is used for what it does well: it watches descriptors, and calls on
+// their pollers. Level-triggered, no asynchronous reads. Its writing, HTTP and WebSocket
+// are not used.
 
-const (
-	readBufferBytes = 32 << 10
-	// Bytes that arrive together with a FIN are read up to readBufferBytes times
-	// this; what exceeds it is lost.
-	readsPerEvent = 4
-)
-
-// The pool for what the kernel does not take at once: nbio's own keeps buffers of
-// up to a gigabyte.
-var writeBuffers = mempool.New(512, 64<<10)
+const readBufferBytes = 32 << 10
 
 func newNBIO(o Options, log zerolog.Logger) *nbio.Engine {
 	nbioLog.Do(func() { logging.SetLogger(&nbioLogger{log: log}) })
 	nb := nbio.NewEngine(nbio.Config{
-		Name:                         "carillon",
-		NPoller:                      o.Pollers,
-		ReadBufferSize:               readBufferBytes,
-		MaxConnReadTimesPerEventLoop: readsPerEvent,
-		BodyAllocator:                writeBuffers,
-		// No MaxWriteBufferSize: we give it one message at a time and keep the rest
-		// ourselves, within MaxQueuedBytes.
+		Name:           "carillon",
+		NPoller:        o.Pollers,
+		ReadBufferSize: 1, // the loops have their own
 	})
-	nb.OnData(onData)
+	nb.OnRead(onRead)
 	nb.OnClose(onClosed)
-	nb.OnWrittenSize(onWritten)
 	return nb
 }
 

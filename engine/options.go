@@ -71,6 +71,9 @@ type Options struct {
 	HandshakeTimeout time.Duration
 	// MaxHandshakeBytes bounds the request head. Default 16 KiB.
 	MaxHandshakeBytes int
+	// MessageTimeout bounds the time from the first byte of a client's message to its
+	// last; over it the client is closed with 1008. Default 60s.
+	MessageTimeout time.Duration
 	// AuthTimeout bounds a call of Authenticate. Default 5s.
 	AuthTimeout time.Duration
 	// MaxAuthenticating bounds concurrent calls of Authenticate; 64 times as many
@@ -92,8 +95,10 @@ type Options struct {
 	// or of what Echo sends, in bytes. Default 512.
 	CompressMin int
 	// MaxInboundMessages and MaxInboundBytes bound what one client may send in a
-	// second; over either it is closed with 1008. Bytes are the socket's, those of TLS
-	// included. Default: no bound.
+	// second; over either it is closed with 1008. Each frame counts as a message: pings,
+	// pongs and fragments too. Bytes are the socket's, those of TLS included, and those
+	// that compressed messages are inflated to. Default: 100,000, and 64 times
+	// MaxMessageBytes; negative: no bound.
 	MaxInboundMessages int
 	MaxInboundBytes    int
 	// MaxQueuedBytes bounds what waits for one client that does not read, behind the
@@ -163,12 +168,18 @@ func (o Options) withDefaults() (Options, error) {
 	o.Pollers = cmp.Or(o.Pollers, min(runtime.GOMAXPROCS(0), maxPollers))
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, 10*time.Second)
 	o.MaxHandshakeBytes = cmp.Or(o.MaxHandshakeBytes, 16<<10)
+	o.MessageTimeout = cmp.Or(o.MessageTimeout, 60*time.Second)
 	o.AuthTimeout = cmp.Or(o.AuthTimeout, 5*time.Second)
 	o.MaxAuthenticating = cmp.Or(o.MaxAuthenticating, 64)
 	o.MaxMessageBytes = cmp.Or(o.MaxMessageBytes, 64<<10)
 	o.CompressMin = cmp.Or(o.CompressMin, 512)
-	o.MaxInboundMessages = cmp.Or(o.MaxInboundMessages, math.MaxInt32)
-	o.MaxInboundBytes = cmp.Or(o.MaxInboundBytes, math.MaxInt32)
+	o.MaxInboundMessages = cmp.Or(o.MaxInboundMessages, 100_000)
+	o.MaxInboundBytes = cmp.Or(o.MaxInboundBytes, int(min(64*o.MaxMessageBytes, math.MaxInt32)))
+	for _, limit := range []*int{&o.MaxInboundMessages, &o.MaxInboundBytes} {
+		if *limit < 0 {
+			*limit = math.MaxInt32
+		}
+	}
 	o.MaxQueuedBytes = cmp.Or(o.MaxQueuedBytes, 64<<10)
 	o.MaxQueuedTotal = cmp.Or(o.MaxQueuedTotal, 512<<20)
 	o.MaxGroups = cmp.Or(o.MaxGroups, 64)
@@ -206,7 +217,7 @@ func (o Options) withDefaults() (Options, error) {
 		name string
 		d    time.Duration
 	}{
-		{"HandshakeTimeout", o.HandshakeTimeout}, {"AuthTimeout", o.AuthTimeout},
+		{"HandshakeTimeout", o.HandshakeTimeout}, {"MessageTimeout", o.MessageTimeout}, {"AuthTimeout", o.AuthTimeout},
 		{"PingInterval", o.PingInterval}, {"PongTimeout", o.PongTimeout}, {"CloseTimeout", o.CloseTimeout},
 	} {
 		if d.d < tick || d.d > 24*time.Hour {

@@ -27,11 +27,16 @@ func (c *Client) readProxyHeader(hs *handshake, b []byte) []byte {
 		if hs.head == nil {
 			hs.head = bytes.Clone(b)
 		}
+		c.loop.e.backlog.set(&hs.holding, cap(hs.head))
+		c.loop.e.shed()
 		return nil
 	case err == proxied.ErrMalformed:
 		hs.begun = true
 		c.refuse(&RefuseError{Status: 400, Code: CodeConnectFailed, Detail: "a header of the PROXY protocol, version 1 or 2"}, "proxy header")
 		return nil
+	}
+	if hs.head != nil {
+		c.loop.e.backlog.set(&hs.holding, 0)
 	}
 	hs.begun, hs.head = true, nil
 	if !hs.proxied {
@@ -58,9 +63,9 @@ func (c *Client) refuseProxy() {
 		e.log.Warn().Stringer("remote", c.remote()).
 			Msg("a header of the PROXY protocol from a peer that is not trusted is refused, and so are all to come, without a word here: if it is your proxy, name it in -trusted-proxies (Options.TrustedProxies)")
 	})
-	if c.tls != nil {
-		c.tls.plain = true // TLS has not begun
-	}
+	c.mu.Lock()
+	c.tls = nil // it has not begun
+	c.mu.Unlock()
 	c.refuse(&RefuseError{Status: 400, Code: CodeConnectFailed, Detail: "no header of the PROXY protocol: this peer is not a trusted proxy"}, labelUntrustedProxy)
 }
 

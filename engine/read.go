@@ -1,38 +1,141 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"sync"
+	"syscall"
 
 	"github.com/lesismal/nbio"
 
 	"carillon/engine/ws"
 )
 
-// decoders are taken by clients that have bytes to read and given back between
-// messages, so that an idle client owns none.
-var decoders = sync.Pool{New: func() any { return new(ws.Decoder) }}
+// A reader is what a client owns while it is in the middle of something that it sends.
+// It is the poller's.
+type reader struct {
+	ws.Decoder
+	holding
+	rest  []byte // was read, and waits for the client's next turn
+	pongs []byte // answers to the pings of this turn
 
-// onData is called by nbio on the poller that owns the connection; b is the
-// poller's buffer.
-func onData(nc *nbio.Conn, b []byte) {
-	c, ok := nc.Session().(*Client)
-	if !ok {
-		if w, ok := nc.Session().(*waker); ok {
-			w.woken()
+	debt      int  // turns to be left out
+	waits     bool // in loop.turns
+	ended     bool // the peer's FIN came behind rest
+	discarded int  // bytes read after it was clear that none would count
+}
+
+// readers are taken by clients that have bytes to read and given back between
+// messages, so that an idle client owns none.
+var readers = sync.Pool{New: func() any { return new(reader) }}
+
+// reader is c's, made if it has none.
+func (c *Client) reader() *reader {
+	r := c.in.Load()
+	if r == nil {
+		r = readers.Get().(*reader)
+		r.holding.c, r.holding.in = c, true
+		r.MaxMessage = c.loop.e.opts.MaxMessageBytes
+		r.Deflate = c.window != 0
+		c.in.Store(r)
+	}
+	return r
+}
+
+// unread reports whether bytes of c were read that are still to be handled.
+func (c *Client) unread() bool {
+	r := c.in.Load()
+	return r != nil && len(r.rest) > 0 || c.tls != nil && c.tls.more
+}
+
+// settle notes at the end of a turn what c keeps, which is nothing between messages.
+// It must not be called while c waits for its turn.
+func (c *Client) settle(r *reader) {
+	if len(r.pongs) > 0 {
+		c.writeControl(r.pongs)
+		r.pongs = r.pongs[:0]
+	}
+	e := c.loop.e
+	if !r.Idle() || c.unread() || r.discarded > 0 {
+		e.backlog.set(&r.holding, r.Held()+cap(r.rest))
+		e.shed()
+		if begun := c.begun.Load(); begun == 0 && !r.Idle() {
+			c.begun.Store(max(e.tickNow(), 1))
+			if e.messageTicks < e.pingTicks { // otherwise the heartbeat looks in time
+				c.loop.wheel.Schedule(c, e.tickNow()+e.messageTicks+1)
+			}
 		}
 		return
 	}
+	c.begun.Store(0)
+	if r.debt > 0 || r.waits || !c.in.CompareAndSwap(r, nil) {
+		return
+	}
+	e.backlog.set(&r.holding, 0)
+	r.Decoder.Reset()
+	if cap(r.pongs) > maxPooled {
+		r.pongs = nil
+	}
+	*r = reader{Decoder: r.Decoder, pongs: r.pongs}
+	readers.Put(r)
+}
+
+// onRead is called by nbio on the poller that owns the connection, as long as there is
+// something to read.
+func onRead(nc *nbio.Conn) {
+	switch s := nc.Session().(type) {
+	case *Client:
+		s.readable()
+	case *waker:
+		s.readable()
+	case *writeWatch:
+		s.run()
+	}
+}
+
+// readable reads what has come, as far as c's share goes.
+func (c *Client) readable() {
+	if r := c.in.Load(); r != nil && r.waits {
+		return
+	}
+	l := c.loop
+	l.beginTurn()
+	for {
+		n, err := c.nc.Read(l.buf)
+		switch {
+		case n > 0:
+			c.input(l.buf[:n])
+			if n == len(l.buf) && !l.did(1) && !c.unread() {
+				continue
+			}
+		case err == syscall.EINTR:
+			continue
+		case err != syscall.EAGAIN:
+			c.hungUp()
+		}
+		l.endTurn(c)
+		return
+	}
+}
+
+// input handles bytes of the network.
+func (c *Client) input(b []byte) {
 	c.bytesIn.Add(uint64(len(b)))
 	c.loop.bytesIn.Add(uint64(len(b)))
-	if hs := c.hs.Load(); hs == nil {
+	hs := c.hs.Load()
+	switch {
+	case hs != nil && !hs.begun:
+		if b = c.readProxyHeader(hs, b); len(b) == 0 {
+			return
+		}
+	case (hs != nil || c.tls != nil) && c.deaf():
+		c.discard(len(b))
+		return
+	case hs == nil:
 		now := c.loop.e.tickNow()
 		c.lastSeen.Store(now)
 		if c.rate.bytes(now, len(b)) > c.loop.e.opts.MaxInboundBytes {
 			c.tooFast()
-		}
-	} else if !hs.begun {
-		if b = c.readProxyHeader(hs, b); len(b) == 0 {
 			return
 		}
 	}
@@ -43,55 +146,115 @@ func onData(nc *nbio.Conn, b []byte) {
 	c.received(b)
 }
 
+// deaf reports whether nothing that the peer sends counts any more.
+func (c *Client) deaf() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state > stateOpen && c.flags&flagGotClose != 0
+}
+
+// discardMost is how much is read of a client that is not listened to, so that the
+// close frame or the answer on its way to it is not destroyed by a reset (RFC 9112
+// section 9.6). Beyond, it has to wait for CloseTimeout.
+const discardMost = 1 << 20
+
+func (c *Client) discard(n int) {
+	r := c.reader()
+	if r.discarded += n; r.discarded > discardMost {
+		c.loop.e.sockets.listen(c, false)
+	}
+}
+
 // received handles what the peer has sent, without TLS.
 func (c *Client) received(b []byte) {
-	if hs := c.hs.Load(); hs != nil && c.handshakeData(hs, b) {
+	if hs := c.hs.Load(); hs != nil {
+		c.handshakeData(hs, b)
 		return
 	}
 	c.read(b)
 }
 
-// read handles the bytes of an open or closing client. They are consumed when it
-// returns.
+// carryOn handles what was left of c's last turn.
+func (c *Client) carryOn(r *reader) {
+	rest := r.rest
+	r.rest = nil
+	switch {
+	case c.deaf():
+		c.discard(len(rest))
+	case len(rest) > 0:
+		c.received(rest)
+	}
+	if c.tls != nil && len(r.rest) == 0 {
+		c.tls.carryOn()
+	}
+	if c.unread() {
+		return
+	}
+	if r.ended {
+		c.hungUp()
+	}
+	c.settle(r)
+}
+
+// read decodes the bytes of an open or closing client, as far as its share goes. What
+// is left is kept for its next turn.
 func (c *Client) read(b []byte) {
-	if c.dec == nil {
-		c.dec = decoders.Get().(*ws.Decoder)
-		c.dec.MaxMessage = c.loop.e.opts.MaxMessageBytes
-		c.dec.Deflate = c.window != 0
+	r := c.reader()
+	defer c.settle(r)
+	c.mu.Lock()
+	r.Skim = c.state != stateOpen
+	deaf := r.Skim && c.flags&flagGotClose != 0
+	c.mu.Unlock()
+	if deaf {
+		c.discard(len(b))
+		return
 	}
 	for {
-		ev, rest, err := c.dec.Next(b)
+		ev, rest, err := r.Next(b)
+		frames, inflated := r.Frames, int(r.Inflated)
+		r.Frames, r.Inflated = 0, 0
+		if c.rate.frames(frames) > c.loop.e.opts.MaxInboundMessages ||
+			inflated > 0 && c.rate.bytes(c.loop.e.tickNow(), inflated) > c.loop.e.opts.MaxInboundBytes {
+			c.tooFast()
+			return
+		}
 		if err != nil {
 			c.protocolError(err)
 			return // the decoder remembers, and stays
 		}
 		switch ev.Kind {
 		case ws.None:
-			if c.dec.Idle() {
-				c.dec.Reset()
-				decoders.Put(c.dec)
-				c.dec = nil
-			}
 			return
 		case ws.Message:
-			c.message(ev.Opcode, ev.Payload)
+			c.begun.Store(0)
+			c.message(r, ev.Opcode, ev.Payload)
 		case ws.Ping:
-			c.pong(ev.Payload)
+			r.pongs = ws.AppendFrame(r.pongs, ws.OpPong, ev.Payload)
 		case ws.Close:
 			c.peerClosed(ev.Code)
+			return
 		}
 		b = rest
+		if c.loop.did(frames+(len(ev.Payload)+inflated)/512) && len(b) > 0 {
+			r.rest = bytes.Clone(b)
+			return
+		}
 	}
 }
 
-func (c *Client) message(op ws.Opcode, payload []byte) {
+func (c *Client) message(r *reader, op ws.Opcode, payload []byte) {
+	if c.closing() {
+		r.Skim = true
+		return
+	}
+	if len(r.pongs) > 0 { // answers go in the order of what they answer
+		c.writeControl(r.pongs)
+		r.pongs = r.pongs[:0]
+	}
 	c.msgsIn.Add(1)
 	c.loop.msgsIn.Add(1)
-	if c.rate.messages() > c.loop.e.opts.MaxInboundMessages {
-		c.tooFast()
-	}
 	handle := c.loop.e.opts.OnMessage
-	if handle == nil || c.closing() {
+	if handle == nil {
 		return
 	}
 	kind := Text
@@ -99,6 +262,25 @@ func (c *Client) message(op ws.Opcode, payload []byte) {
 		kind = Binary
 	}
 	c.guard("OnMessage", func() { handle(c, kind, payload) })
+}
+
+// hungUp is called when the peer's FIN was read, or nothing can be read any more.
+// What the peer sent before has been handled.
+func (c *Client) hungUp() {
+	if c.tls != nil && c.tls.hungUp() {
+		return
+	}
+	c.mu.Lock()
+	writes := c.state == stateClosing && c.out != nil // and it may still be read
+	if writes {
+		c.flags |= flagGotClose
+	}
+	c.mu.Unlock()
+	if writes { // closed when that is over, or by CloseTimeout
+		c.loop.e.sockets.listen(c, false)
+		return
+	}
+	c.loop.e.sockets.close(c)
 }
 
 // An inboundRate counts what came within the current second of the coarse clock.
@@ -115,9 +297,9 @@ func (r *inboundRate) bytes(now uint32, n int) int {
 	return int(r.size)
 }
 
-// messages counts a message of the bytes counted last.
-func (r *inboundRate) messages() int {
-	r.n++
+// frames counts n frames of the bytes counted last.
+func (r *inboundRate) frames(n int) int {
+	r.n += uint32(n)
 	return int(r.n)
 }
 
@@ -129,13 +311,6 @@ func (c *Client) closing() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state != stateOpen
-}
-
-func (c *Client) pong(payload []byte) {
-	r := renderers.Get().(*renderer) // for its buffer: one on the stack would escape
-	defer r.release()
-	r.buf = ws.AppendFrame(r.buf[:0], ws.OpPong, payload)
-	c.writeControl(r.buf)
 }
 
 func (c *Client) protocolError(err error) {

@@ -44,15 +44,27 @@ func (c *Client) refuse(err error, label string) {
 	c.state = stateClosing
 	c.flags |= flagGotClose // there is no closing handshake to wait for
 	hs := c.hs.Load()
-	hs.mu.Lock()
-	hs.phase, hs.parked = phaseRefused, nil
-	hs.mu.Unlock()
-	hs.head = nil
+	e.backlog.set(&hs.holding, 0)
 	c.writeBytesLocked(answer.appendAnswer(nil, e.opts.Lang, hs.noBody, header...))
 	if c.out == nil {
 		c.finishWritingLocked()
 	}
 	c.loop.wheel.Schedule(c, e.tickNow()+e.closeTicks)
+}
+
+// giveUp ends a connection without an answer, and counts it, if it is not open yet.
+func (c *Client) giveUp(label string) {
+	c.mu.Lock()
+	ended := c.state == stateHandshake
+	if ended {
+		c.state = stateClosing
+		c.flags |= flagGotClose
+		c.loop.e.refused.add(label)
+	}
+	c.mu.Unlock()
+	if ended {
+		c.cut()
+	}
 }
 
 // internal logs what is nobody's fault but ours, or the embedding program's, and

@@ -1,32 +1,50 @@
 package engine
 
 import (
-	"errors"
-	"reflect"
 	"syscall"
 	"unsafe"
-
-	"github.com/lesismal/nbio"
 )
 
-// unwatch takes a connection out of nbio's epoll set. Closing its descriptor does
-// not: the kernel forgets a socket only with its last descriptor (epoll(7), Q6),
-// and would go on reporting events under a number that is a new connection's. nbio
-// does not offer it, so the number of the epoll descriptor is read out of its
-// structs; a test holds it to that.
-func unwatch(nc *nbio.Conn) error {
-	p := reflect.ValueOf(nc).Elem().FieldByName("p")
-	if p.Kind() != reflect.Pointer || p.IsNil() {
-		return errNoEpoll
+// pollerField is where nbio keeps the poller's epoll descriptor.
+const pollerField = "epfd"
+
+// The poller's epoll set. nbio asks for EPOLLRDHUP too, and closes at it.
+
+func pollRead(poller, fd int, on bool) error {
+	ev := syscall.EpollEvent{Fd: int32(fd)}
+	if on {
+		ev.Events = syscall.EPOLLIN
 	}
-	epfd := p.Elem().FieldByName("epfd")
-	if epfd.Kind() != reflect.Int {
-		return errNoEpoll
-	}
-	return syscall.EpollCtl(int(epfd.Int()), syscall.EPOLL_CTL_DEL, nc.Hash(), nil)
+	return syscall.EpollCtl(poller, syscall.EPOLL_CTL_MOD, fd, &ev)
 }
 
-var errNoEpoll = errors.New("engine: nbio's epoll descriptor is not where it was")
+// unwatch takes a descriptor out of the poller's set. Closing it does not: the
+// kernel forgets a socket only with its last descriptor (epoll(7), Q6), and would go on
+// reporting events under a number that is a new connection's.
+func unwatch(poller, fd int) error {
+	return syscall.EpollCtl(poller, syscall.EPOLL_CTL_DEL, fd, nil)
+}
+
+// A set of sockets that wait until they can be written to. Its own descriptor is
+// readable while any of them can.
+
+func newWriteSet() (int, error) { return syscall.EpollCreate1(syscall.EPOLL_CLOEXEC) }
+
+func (w *writeWatch) add(fd int) error {
+	return syscall.EpollCtl(w.set, syscall.EPOLL_CTL_ADD, fd, &syscall.EpollEvent{Events: syscall.EPOLLOUT, Fd: int32(fd)})
+}
+
+func (w *writeWatch) remove(fd int) { _ = syscall.EpollCtl(w.set, syscall.EPOLL_CTL_DEL, fd, nil) }
+
+// ready returns descriptors that can be written to, or whose connection is gone.
+func (w *writeWatch) ready(fds []int) []int {
+	var events [writesPerTurn]syscall.EpollEvent
+	n, _ := syscall.EpollWait(w.set, events[:], 0)
+	for i := range max(n, 0) {
+		fds = append(fds, int(events[i].Fd))
+	}
+	return fds
+}
 
 // writeNow is write(2) without telling the Go scheduler, who would otherwise be told
 // before and after each message, for a call that never blocks.

@@ -14,7 +14,8 @@ type Stats struct {
 	Systems, Groups         int // with at least one client
 	MessagesIn, MessagesOut uint64
 	BytesIn, BytesOut       uint64
-	QueuedBytes             int64                  // wait for clients that do not read
+	QueuedBytes             int64                  // memory of what waits for clients that do not read
+	GatheredBytes           int64                  // memory of what clients have sent in part: heads, handshakes of TLS, messages
 	Dropped                 uint64                 // messages given up because a client's queue was full
 	Compressed              uint64                 // messages compressed: a push once, whatever its receivers
 	Accepted                uint64                 // clients ever opened
@@ -27,7 +28,8 @@ func (e *Engine) Stats() Stats {
 	s := Stats{
 		Started:     e.started,
 		Connections: e.reg.Len(), Systems: e.reg.Systems(), Groups: e.reg.Groups(),
-		QueuedBytes: e.queued.Load(), Dropped: e.dropped.Load(), Compressed: e.compressed.Load(), Accepted: e.accepted.Load(),
+		QueuedBytes: e.backlog.out.Load(), GatheredBytes: e.backlog.in.Load(),
+		Dropped: e.dropped.Load(), Compressed: e.compressed.Load(), Accepted: e.accepted.Load(),
 		Closed:  make(map[CloseReason]uint64, numCloseReasons),
 		Refused: e.refused.all(),
 	}

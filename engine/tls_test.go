@@ -233,8 +233,9 @@ func TestTLSOtherRequests(t *testing.T) {
 			t.Fatalf("%d bytes of %d, HTTP/%d, %v", len(b), len(body), resp.ProtoMajor, err)
 		}
 	}
-	eventually(t, "the connections have left nbio", func() bool { return e.conns.Load() == 0 })
-	if n := e.tlsParked.Load(); n != 0 {
+	hc.CloseIdleConnections()
+	eventually(t, "the connections are gone", func() bool { return e.conns.Load() == 0 })
+	if n := e.backlog.total(); n != 0 {
 		t.Errorf("%d bytes are still parked", n)
 	}
 }
@@ -269,8 +270,11 @@ func TestTLSRefusals(t *testing.T) {
 	eventually(t, "no handshake runs", func() bool { return e.tlsRunning.Load() == 0 })
 	e.tlsRunning.Add(maxTLSHandshakes) // what comes has to wait
 	flood := rawConn(t, e, hello)
-	if _, err := flood.Write(make([]byte, 2*maxTLSParked)); err == nil {
-		io.ReadAll(flood)
+	if n, err := flood.Write(make([]byte, 64<<20)); err == nil { // until the handshake's time is over
+		t.Errorf("%d bytes were taken ahead of the handshake", n)
+	}
+	if n := e.backlog.total(); n > 4*tlsAhead {
+		t.Errorf("%d bytes are kept of it", n)
 	}
 	e.tlsRunning.Add(-maxTLSHandshakes)
 	<-e.tlsWaiting
@@ -284,11 +288,11 @@ func TestTLSRefusals(t *testing.T) {
 		}
 	}
 	eventually(t, "no handshake runs", func() bool { return e.tlsRunning.Load() == 0 && e.conns.Load() == 0 })
-	if n := e.tlsParked.Load(); n != 0 {
+	if n := e.backlog.total(); n != 0 {
 		t.Errorf("%d bytes are still parked", n)
 	}
 	refused := e.Stats().Refused
-	for label, want := range map[string]uint64{"no tls": 1, "tls": 2, "early data": 1, "handshake timeout": 3} {
+	for label, want := range map[string]uint64{"no tls": 1, "tls": 2, "handshake timeout": 4} {
 		if refused[label] != want {
 			t.Errorf("%d counted as %q, want %d: %v", refused[label], label, want, refused)
 		}
@@ -454,13 +458,10 @@ func TestTLSGoneWithHandshake(t *testing.T) {
 	}
 }
 
-// Clients that take up every handshake, and all memory for what comes during them,
-// do not keep others out.
+// Clients that take up every handshake do not keep others out.
 func TestTLSStalledHandshakes(t *testing.T) {
 	server, client := testTLS(t)
 	e := newEngine(t, Options{TLS: server, HandshakeTimeout: time.Hour})
-	e.tlsParked.Add(maxTLSParkedTotal)
-	dialTLS(t, e, client, "system_id=1")
 	eventually(t, "no handshake runs", func() bool { return e.tlsRunning.Load() == 0 })
 	const stalled = 4
 	e.tlsRunning.Add(maxTLSHandshakes - stalled)
@@ -475,9 +476,6 @@ func TestTLSStalledHandshakes(t *testing.T) {
 		t.Errorf("%d handshakes were ended for others", n)
 	}
 	huge := "\x16\x03\x01\xff\xff" + strings.Repeat("x", maxTLSRecord)
-	rawConn(t, e, huge)
-	eventually(t, "there is no room for more than a handshake", func() bool { return e.Stats().Refused["early data"] == 1 })
-	e.tlsParked.Add(-maxTLSParkedTotal)
 	e.tlsRunning.Add(stalled - maxTLSHandshakes)
 	rawConn(t, e, huge)
 	eventually(t, "its header is enough to refuse it", func() bool { return e.Stats().Refused["tls"] == 1 })

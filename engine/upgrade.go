@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"carillon/engine/ws"
 )
 
-// handshake is what a connection owns until it is open.
+// handshake is what a connection owns until it is open. It is the poller's.
 type handshake struct {
-	// The poller's.
+	holding        // head and parked
 	head    []byte // of the request, or what is before it, if it comes in parts
 	begun   bool   // it is known whether a header of the PROXY protocol comes first
 	proxied bool   // a trusted proxy's: such a header may come
@@ -20,45 +19,34 @@ type handshake struct {
 	noBody  bool   // the request is a HEAD: no answer to it has a body
 	over    string // the label of the limit per address that it is over, if any
 
-	mu     sync.Mutex // guards the following fields
-	phase  phase
-	parked []byte // came while Authenticate runs
+	authenticating bool
+	parked         []byte // came behind the head, and waits for the end of that
+
+	back []byte // what a connection begins with that net/http gave back
 }
-
-// A phase says who owns the bytes that the poller reads.
-type phase uint8
-
-const (
-	phaseHead    phase = iota // the poller, which gathers the request head
-	phaseAuth                 // the goroutine that authenticates; the poller parks them
-	phaseRefused              // nobody: an error answer is on its way
-	phaseOver                 // the poller, which reads frames
-)
-
-// maxParked bounds what a client may send ahead before it knows that it is in.
-const maxParked = 64 << 10
 
 var headEnd = []byte("\r\n\r\n")
 
-// handshakeData handles bytes read before c was open, on the poller. False means
-// that it has opened meanwhile, and nothing was done with them.
-func (c *Client) handshakeData(hs *handshake, b []byte) bool {
-	hs.mu.Lock()
-	p := hs.phase
-	tooMuch := false
-	if p == phaseAuth {
-		if tooMuch = len(hs.parked)+len(b) > maxParked; !tooMuch {
-			hs.parked = append(hs.parked, b...)
-		}
-	}
-	hs.mu.Unlock()
+// handshakeData handles bytes read before c was open, on the poller.
+func (c *Client) handshakeData(hs *handshake, b []byte) {
 	switch {
-	case tooMuch:
-		c.refuse(&RefuseError{Status: 413, Code: CodeConnectFailed, Detail: "wait for the answer before sending"}, "early data")
-	case p == phaseHead:
+	case c.deaf():
+		c.discard(len(b))
+	case hs.authenticating: // of what was read with the head: nothing else is read now
+		hs.parked = append(hs.parked, b...)
+		c.loop.e.backlog.set(&hs.holding, cap(hs.parked))
+	default:
 		c.readHead(hs, b)
 	}
-	return p != phaseOver
+}
+
+// opensAt goes on with the frames behind the request of a client that has opened.
+func (c *Client) opensAt(hs *handshake, b []byte) {
+	c.loop.e.backlog.set(&hs.holding, 0)
+	c.hs.Store(nil)
+	if len(b) > 0 {
+		c.read(b)
+	}
 }
 
 // readHead gathers the request head. Most come in one piece, are parsed where they lie
@@ -81,8 +69,12 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		c.request(hs, b)
 	case whole || len(b) > limit:
 		c.refuse(&RefuseError{Status: 431, Code: CodeConnectFailed, Detail: fmt.Sprintf("a request head of at most %d bytes", limit)}, "head_size")
-	case !inParts:
-		hs.head = slices.Clone(b)
+	default:
+		if !inParts {
+			hs.head = slices.Clone(b)
+		}
+		c.loop.e.backlog.set(&hs.holding, cap(hs.head))
+		c.loop.e.shed()
 	}
 }
 
@@ -152,7 +144,7 @@ func checkMaxConnections(c *Client, _ *handshake, _ *ws.Request) (string, error)
 }
 
 func checkMemory(c *Client, _ *handshake, _ *ws.Request) (string, error) {
-	return "memory", refuseIf(!c.loop.e.hasRoom(), errOverloaded)
+	return labelMemory, refuseIf(!c.loop.e.hasRoom(), errOverloaded)
 }
 
 func checkOrigin(c *Client, _ *handshake, r *ws.Request) (string, error) {
@@ -188,23 +180,20 @@ func (c *Client) identify(hs *handshake, h *Handshake, rest []byte) {
 	if e.opts.Authenticate == nil {
 		id, err := QueryIdentity(h)
 		if c.admit(h, id, err) {
-			c.hs.Store(nil)
-			if len(rest) > 0 {
-				c.read(rest)
-			}
+			c.opensAt(hs, rest)
 		}
 		return
 	}
-	hs.mu.Lock()
-	hs.phase, hs.parked = phaseAuth, slices.Clone(rest)
-	hs.mu.Unlock()
-	hs.head = nil
+	hs.authenticating, hs.parked, hs.head = true, slices.Clone(rest), nil
+	e.backlog.set(&hs.holding, cap(hs.parked))
+	e.sockets.listen(c, false)
 	// The context ends Authenticate in time; this is for one that does not listen.
 	c.loop.wheel.Schedule(c, e.tickNow()+ticks(e.opts.AuthTimeout)+1)
 	select {
 	case e.auth <- authJob{c, hs, h}:
 	default:
 		c.refuse(errOverloaded, "overloaded")
+		e.sockets.listen(c, true)
 	}
 }
 

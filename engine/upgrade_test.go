@@ -149,7 +149,11 @@ func TestHEAD(t *testing.T) {
 	public := newEngine(t, Options{TLS: server})
 	proxied := newEngine(t, Options{TrustedProxies: onlyLoopback})
 	full := newEngine(t, Options{MaxHandshakeBytes: 512, ServeHTTP: true})
-	full.http.open.Store(maxHTTPConns)
+	full.http.mu.Lock()
+	for range maxHTTPConns {
+		full.http.all[new(handed)] = struct{}{}
+	}
+	full.http.mu.Unlock()
 	for _, tt := range []struct {
 		name   string
 		e      *Engine
@@ -181,7 +185,9 @@ func TestHEAD(t *testing.T) {
 			t.Errorf("%s: the answer %q", tt.name, got)
 		}
 	}
-	full.http.open.Store(0)
+	full.http.mu.Lock()
+	clear(full.http.all)
+	full.http.mu.Unlock()
 	// Nor has one for want of a descriptor.
 	for method, hasBody := range map[string]bool{"HEAD": false, "GET": true} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")

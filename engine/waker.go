@@ -39,8 +39,10 @@ func (w *waker) call(f func()) {
 // called for: of a storm of handshakes thousands may be finished together.
 const callsAtATime = 64
 
-// woken runs on the poller.
-func (w *waker) woken() {
+// readable runs on the poller.
+func (w *waker) readable() {
+	var b [64]byte
+	_, _ = w.nc.Read(b[:])
 	w.once.Do(w.read.Done)
 	w.mu.Lock()
 	calls := w.calls
@@ -57,26 +59,56 @@ func (w *waker) woken() {
 	}
 }
 
-// openWakers makes each loop's waker. Descriptors decide about pollers: it opens
-// pairs until each poller has got one, and blocks the number of those that do not
+// openWakers makes each loop's waker and writeWatch. Descriptors decide about pollers: it
+// opens them until each poller has got one, and blocks the number of those that do not
 // fit, so that the next one's is another.
 func (e *Engine) openWakers() error {
+	if err := e.forEachPoller(func() (int, func(*loop) bool, func(), error) {
+		nc, fd, err := socketPair()
+		if err != nil {
+			return 0, nil, nil, fmt.Errorf("engine: socket pair: %w", err)
+		}
+		w := &waker{nc: nc, fd: fd}
+		return nc.Hash(), func(l *loop) bool { return take(&l.waker, w) }, w.close, nil
+	}); err != nil {
+		return err
+	}
+	return e.forEachPoller(func() (int, func(*loop) bool, func(), error) {
+		fd, err := newWriteSet()
+		if err != nil {
+			return 0, nil, nil, fmt.Errorf("engine: set of sockets: %w", err)
+		}
+		w := &writeWatch{nc: newConn(fd), set: fd, clients: map[int]*Client{}}
+		return fd, func(l *loop) bool { return take(&l.writable, w) }, w.close, nil
+	})
+}
+
+// take fills a place that is empty, and reports whether it was.
+func take[T any](place **T, v *T) bool {
+	free := *place == nil
+	if free {
+		*place = v
+	}
+	return free
+}
+
+// forEachPoller calls open until every loop has accepted what it opened: a descriptor,
+// what gives it to its loop, and what closes it if that has one.
+func (e *Engine) forEachPoller(open func() (fd int, give func(*loop) bool, closeIt func(), err error)) error {
 	n := len(e.loops)
 	for tries, found := 0, 0; found < n; tries++ {
 		if tries > 16*n+1024 { // free numbers follow each other, or nearly
 			return errors.New("engine: descriptors do not reach every poller")
 		}
-		nc, fd, err := socketPair()
+		fd, give, closeIt, err := open()
 		if err != nil {
-			return fmt.Errorf("engine: socket pair: %w", err)
+			return err
 		}
-		w := &waker{nc: nc, fd: fd}
-		if l := e.loops[nc.Hash()%n]; l.waker == nil {
-			l.waker = w
+		if give(e.loops[fd%n]) {
 			found++
 			continue
 		}
-		w.close()
+		closeIt()
 		if blocker, err := syscall.Open("/", syscall.O_RDONLY|syscall.O_CLOEXEC, 0); err == nil {
 			defer syscall.Close(blocker)
 		}
@@ -97,6 +129,13 @@ func (e *Engine) watchWakers() error {
 		if _, err := e.nb.AddConn(w.nc); err != nil {
 			return fmt.Errorf("engine: %w", err)
 		}
+		l.poller = pollerFD(w.nc)
+		l.writable.nc.Lock()
+		l.writable.nc.SetSession(l.writable)
+		l.writable.nc.Unlock()
+		if _, err := e.nb.AddConn(l.writable.nc); err != nil {
+			return fmt.Errorf("engine: %w", err)
+		}
 		if _, err := syscall.Write(w.fd, []byte{0}); err != nil {
 			return fmt.Errorf("engine: %w", err)
 		}
@@ -113,12 +152,26 @@ func (e *Engine) closeWakers() {
 		if l.waker != nil {
 			l.waker.close()
 		}
+		if l.writable != nil {
+			l.writable.close()
+		}
 	}
 }
 
 func (w *waker) close() {
 	_ = w.nc.Close()
 	_ = syscall.Close(w.fd)
+}
+
+// runLeft runs what the poller did not come to before it ended.
+func (w *waker) runLeft() {
+	w.mu.Lock()
+	calls := w.calls
+	w.calls = nil
+	w.mu.Unlock()
+	for _, f := range calls {
+		f()
+	}
 }
 
 // socketPair opens a pair of which nbio has one end, and fd is the other.

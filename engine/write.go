@@ -1,49 +1,71 @@
 package engine
 
 import (
-	"container/list"
 	"slices"
-
-	"github.com/lesismal/nbio"
 
 	"carillon/engine/ws"
 )
 
-// What a client is sent goes to nbio one message at a time: nbio hands the kernel
-// what it takes and keeps the rest of that message. Further messages wait in the
-// client's outQueue as frames, shared with every other client that waits for
-// them, until nbio has written its rest; then the housekeeper goes on. So a
-// client that keeps up owns no queue, and one that does not costs a pointer a
-// message.
+// A message goes to the kernel at once. What the kernel does not take of it waits in
+// the client's outQueue, and so does everything behind it, until the poller hears that
+// the socket can be written to. So a client that keeps up owns no queue.
 
-// outQueue is what waits for one client, beginning with what nbio holds.
+// outQueue is what waits for one client; guarded by Client.mu.
 type outQueue struct {
-	waiting []queued // behind that; the first one is next
-	bytes   int      // of waiting; MaxQueuedBytes bounds them
-	control int      // bytes of control frames and the like that nbio was given since it last held nothing
-
-	// The backlog's class of this client, and its place there.
-	class uint8
-	place *list.Element
+	holding
+	rest    []byte   // of the message of which a part is written, from rest[sent] on
+	sent    int      // of rest
+	waiting []queued // behind rest; the first one is next
+	held    int      // what waiting keeps, in bytes
+	large   int      // of held: of the one message that is larger than MaxQueuedBytes
+	control int      // bytes of control frames and the like in rest
 }
 
 // queued is a shared frame, or bytes for this client only.
 type queued struct {
 	f    *frame
 	own  []byte
-	size int
+	held int // bytes of memory
 }
+
+const (
+	// queuedOverhead is what an entry of outQueue.waiting takes, with the room that
+	// append leaves: 40 bytes, doubled when it grows.
+	queuedOverhead = 80
+	// copied is up to what size a waiting message is kept as the client's own bytes. A
+	// frame keeps more than it sends, and shares it with all that wait for it.
+	copied = 1 << 10
+)
 
 // closeFrame is the last thing to wait for a client. It is told from a message by
 // its opcode.
 func (q queued) closeFrame() bool { return q.f == nil && q.own[0]&0x0f == byte(ws.OpClose) }
+
+func (q *outQueue) unsent() []byte { return q.rest[q.sent:] }
+
+// keep adds bytes to what goes out next.
+func (q *outQueue) keep(b []byte) { q.rest = append(q.rest, b...) }
+
+// wrote notes that the kernel took n bytes of rest, and gives back memory.
+func (q *outQueue) wrote(n int) {
+	q.sent += n
+	switch left := len(q.rest) - q.sent; {
+	case left == 0:
+		q.rest, q.sent, q.control = nil, 0, 0
+	case q.sent > left && len(q.rest) > copied:
+		q.rest, q.sent = slices.Clone(q.unsent()), 0
+	}
+}
+
+// memory is what q keeps, in bytes.
+func (q *outQueue) memory() int { return cap(q.rest) + q.held }
 
 // queuedLocked is how many bytes wait for c. c.mu must be held.
 func (c *Client) queuedLocked() int {
 	if c.out == nil {
 		return 0
 	}
-	return int(c.unsent.Load()) + c.out.bytes
+	return c.out.memory()
 }
 
 // send sends f, which r renders.
@@ -65,9 +87,16 @@ func (c *Client) deliver(b []byte, f *frame) Outcome {
 		}
 		return o
 	}
-	q := queued{f: f, size: len(b)}
-	if f == nil {
-		q.own = slices.Clone(b)
+	if len(b) == 0 {
+		c.mu.Unlock()
+		return Written
+	}
+	q := queued{f: f, held: queuedOverhead}
+	if f == nil || len(b) <= copied {
+		q.f, q.own = nil, slices.Clone(b)
+		q.held += cap(q.own)
+	} else {
+		q.held += f.memory()
 	}
 	return c.enqueueAndUnlock(q)
 }
@@ -76,7 +105,8 @@ func (c *Client) deliver(b []byte, f *frame) Outcome {
 // fetches the cache lines at the same time, and not each when it is written to.
 func (c *Client) touch() uint64 { return c.bytesOut.Load() + uint64(c.nc.Hash()) }
 
-// writeLocked writes one whole message while nbio holds nothing.
+// writeLocked writes one whole message while nothing waits, or nothing but what waits
+// behind it.
 func (c *Client) writeLocked(b []byte) Outcome {
 	if len(b) == 0 { // nothing for this kind of client
 		return Written
@@ -92,10 +122,10 @@ func (c *Client) writeLocked(b []byte) Outcome {
 	return Written
 }
 
-// writeBytesLocked writes b, and has nbio copy what the kernel does not take.
-// False means that the connection is gone; the housekeeper hears of it from nbio.
+// writeBytesLocked writes b, and keeps a copy of what the kernel does not take. False
+// means that the connection is gone; the poller hears of it.
 func (c *Client) writeBytesLocked(b []byte) bool {
-	if c.tls != nil && !c.tls.plain {
+	if c.tls != nil {
 		return c.tls.writeLocked(b)
 	}
 	return c.writeWireLocked(b)
@@ -103,19 +133,23 @@ func (c *Client) writeBytesLocked(b []byte) bool {
 
 // writeWireLocked is writeBytesLocked below TLS.
 func (c *Client) writeWireLocked(b []byte) bool {
-	n, wait := c.loop.e.sockets.write(c, b)
-	if n > 0 {
-		c.countOut(n)
+	if c.out == nil || len(c.out.rest) == 0 {
+		n, wait := c.loop.e.sockets.write(c, b)
+		if n > 0 {
+			c.countOut(n)
+		}
+		if !wait {
+			return n == len(b)
+		}
+		b = b[n:]
 	}
-	if !wait {
-		return n == len(b)
+	if c.out == nil {
+		c.out = &outQueue{holding: holding{c: c}}
+		c.loop.e.sockets.await(c, true)
 	}
-	rest := b[n:]
-	c.loop.e.queued.Add(int64(len(rest)))
-	c.unsent.Add(int64(len(rest)))
-	_, err := c.nc.Write(rest)
-	c.queueLocked()
-	return err == nil
+	c.out.keep(b)
+	c.trackLocked()
+	return true
 }
 
 func (c *Client) countOut(n int) {
@@ -123,39 +157,15 @@ func (c *Client) countOut(n int) {
 	c.loop.bytesOut.Add(uint64(n))
 }
 
-// onWritten is called by nbio, under its connection's lock, whenever the kernel
-// took n bytes that nbio held.
-func onWritten(nc *nbio.Conn, _ []byte, n int) {
-	c, ok := nc.Session().(*Client)
-	if !ok {
-		return
-	}
-	c.countOut(n)
-	c.loop.e.queued.Add(int64(-n))
-	if c.unsent.Add(int64(-n)) == 0 && c.more.Load() {
-		c.loop.post(&c.loop.drainable, c)
-	}
-}
-
-// queueLocked gives c a queue, because something waits. The housekeeper calls
-// drain as soon as nbio holds nothing.
-func (c *Client) queueLocked() {
-	if c.out == nil {
-		c.out = new(outQueue)
-		c.more.Store(true)
-		if c.unsent.Load() == 0 { // onWritten has come before more was set
-			c.loop.post(&c.loop.drainable, c)
-		}
-	}
-	c.loop.e.backlog.track(c)
-}
+func (c *Client) trackLocked() { c.loop.e.backlog.set(&c.out.holding, c.out.memory()) }
 
 // enqueueAndUnlock lets q wait behind what waits already, as far as c's budget and
-// the engine's allow.
+// the engine's allow. One message that is larger than the budget may wait besides.
 func (c *Client) enqueueAndUnlock(q queued) Outcome {
 	e := c.loop.e
-	if c.out.bytes+q.size > e.opts.MaxQueuedBytes && !c.makeRoomLocked(q.size) {
+	if !c.roomLocked(q.held) {
 		c.mu.Unlock()
+		e.dropped.Add(1)
 		if e.opts.SlowPolicy == CloseSlow {
 			c.end(CloseSlowConsumer, "slow consumer")
 		}
@@ -169,51 +179,75 @@ func (c *Client) enqueueAndUnlock(q queued) Outcome {
 
 func (c *Client) appendLocked(q queued) {
 	c.out.waiting = append(c.out.waiting, q)
-	c.out.bytes += q.size
-	c.loop.e.queued.Add(int64(q.size))
-	c.queueLocked()
+	c.out.held += q.held
+	if q.held > c.loop.e.opts.MaxQueuedBytes {
+		c.out.large = q.held
+	}
+	c.trackLocked()
 }
 
 // takeLocked removes the first message that waits.
 func (c *Client) takeLocked() queued {
 	q := c.out.waiting[0]
 	c.out.waiting[0] = queued{}
-	c.out.waiting = c.out.waiting[1:]
-	c.out.bytes -= q.size
-	c.loop.e.queued.Add(int64(-q.size))
+	if c.out.waiting = c.out.waiting[1:]; len(c.out.waiting) == 0 {
+		c.out.waiting = nil
+	}
+	c.out.held -= q.held
+	if q.held > c.loop.e.opts.MaxQueuedBytes {
+		c.out.large = 0
+	}
 	return q
 }
 
-// makeRoomLocked drops the oldest messages, if that is the policy, until another
-// of the given size fits the budget. The one that is partly written stays.
-func (c *Client) makeRoomLocked(size int) bool {
-	e := c.loop.e
-	if e.opts.SlowPolicy != DropOldest {
-		e.dropped.Add(1)
-		return false
-	}
-	for c.out.bytes+size > e.opts.MaxQueuedBytes {
-		if len(c.out.waiting) == 0 {
-			e.dropped.Add(1)
+// roomLocked reports whether another message that keeps the given size may wait. It
+// drops the oldest ones for it, if that is the policy; the one that is partly written
+// stays.
+func (c *Client) roomLocked(size int) bool {
+	e, q := c.loop.e, c.out
+	for {
+		switch {
+		case size > e.opts.MaxQueuedBytes && q.large == 0,
+			size <= e.opts.MaxQueuedBytes && q.held-q.large+size <= e.opts.MaxQueuedBytes:
+			return true
+		case e.opts.SlowPolicy != DropOldest || len(q.waiting) == 0:
 			return false
 		}
 		c.takeLocked()
 		e.dropped.Add(1)
 	}
-	return true
 }
 
-// drain runs on the housekeeper: it sends what waits as far as the kernel takes
+// drainAtATime bounds what one client is written when its socket has room again,
+// before it is the others' turn.
+const drainAtATime = 256 << 10
+
+// drain runs on the poller: it sends what waits as far as the kernel takes
 // it, and then whatever closing the connection asks for.
 func (c *Client) drain() {
 	r := renderers.Get().(*renderer)
 	defer r.release()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.out != nil && c.unsent.Load() == 0 {
-		c.out.control = 0
-	}
-	for c.out != nil && len(c.out.waiting) > 0 && c.unsent.Load() == 0 && c.state != stateClosed {
+	before := c.bytesOut.Load()
+	for c.out != nil && c.state != stateClosed && c.bytesOut.Load()-before < drainAtATime {
+		if len(c.out.rest) > 0 {
+			n, wait := c.loop.e.sockets.write(c, c.out.unsent())
+			c.countOut(n)
+			if !wait && n < len(c.out.unsent()) {
+				return // the poller closes
+			}
+			c.out.wrote(n)
+			if wait {
+				break
+			}
+			continue
+		}
+		if len(c.out.waiting) == 0 {
+			c.dropQueueLocked()
+			c.finishWritingLocked()
+			break
+		}
 		switch q := c.takeLocked(); {
 		case q.f != nil:
 			c.writeLocked(r.render(q.f, c))
@@ -223,32 +257,31 @@ func (c *Client) drain() {
 			c.writeLocked(q.own)
 		}
 	}
-	if c.out == nil {
-		return
+	if c.bytesOut.Load() > before {
+		c.lastSeen.Store(c.loop.e.tickNow()) // who takes what it is sent is there
 	}
-	if len(c.out.waiting) == 0 && c.unsent.Load() == 0 {
-		c.dropQueueLocked()
-		c.finishWritingLocked()
-		return
+	if c.out != nil {
+		c.trackLocked()
 	}
-	c.loop.e.backlog.track(c)
 }
 
-// dropQueueLocked forgets what waits, except what nbio holds.
+// dropQueueLocked forgets what waits, except the rest of a message of which the peer
+// has a part, as long as it may still get it.
 func (c *Client) dropQueueLocked() {
 	if c.out == nil {
 		return
 	}
-	c.loop.e.queued.Add(int64(-c.out.bytes))
-	c.out.bytes, c.out.waiting = 0, nil
-	if c.unsent.Load() <= 0 || c.state == stateClosed { // below 0 if shed wrote it off
-		c.more.Store(false)
-		c.loop.e.backlog.untrack(c)
-		c.out = nil
+	c.out.held, c.out.large, c.out.waiting = 0, 0, nil
+	if len(c.out.rest) > 0 && c.state != stateClosed {
+		c.trackLocked()
+		return
 	}
+	c.loop.e.sockets.await(c, false)
+	c.loop.e.backlog.set(&c.out.holding, 0)
+	c.out = nil
 }
 
-// writeControl sends a ping or pong. It overtakes the messages that wait, but not
+// writeControl sends a ping or pongs. It overtakes the messages that wait, but not
 // the one of which a part is written.
 func (c *Client) writeControl(b []byte) {
 	c.mu.Lock()
@@ -294,7 +327,7 @@ func (c *Client) Send(m Message) (Outcome, error) {
 func (c *Client) sendOnce(f *frame) Outcome {
 	r := renderers.Get().(*renderer)
 	defer r.release()
-	return c.send(f, r)
+	return c.deliver(r.render(f, c), nil)
 }
 
 // Echo sends data back verbatim, without an envelope whatever the subprotocol;

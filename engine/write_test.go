@@ -217,7 +217,8 @@ func TestBehindLargeEcho(t *testing.T) {
 // A peer that has us answer pings and does not read the answers.
 func TestPingFlood(t *testing.T) {
 	ends := make(chan CloseReason, 1)
-	e := newEngine(t, Options{MaxQueuedBytes: 4 << 10, OnClose: func(_ *Client, why CloseReason) { ends <- why }})
+	e := newEngine(t, Options{MaxQueuedBytes: 4 << 10, MaxInboundMessages: -1, MaxInboundBytes: -1,
+		OnClose: func(_ *Client, why CloseReason) { ends <- why }})
 	conn, _ := stuck(t, e, "system_id=1")
 	ping := append([]byte{0x89, 0xfd, 0, 0, 0, 0}, make([]byte, 125)...)
 	flood := bytes.Repeat(ping, 1000)

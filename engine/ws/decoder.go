@@ -57,6 +57,15 @@ type Decoder struct {
 	// Deflate says that permessage-deflate was negotiated, without context
 	// takeover by the peer: messages may be compressed (RFC 7692).
 	Deflate bool
+	// Skim says that nothing counts any more but the peer's close frame: what other
+	// frames carry is passed over, and not unmasked, gathered, inflated or checked. It
+	// may be set between calls of Next.
+	Skim bool
+
+	// Frames counts the frames whose header was read, and Inflated the bytes that
+	// messages were inflated to. The caller may set them to 0.
+	Frames   int
+	Inflated int64
 
 	// The header of the frame being read.
 	head    [maxHeaderLen]byte // what has arrived of it, when not all has
@@ -133,6 +142,13 @@ func (d *Decoder) Next(in []byte) (ev Event, rest []byte, err error) {
 		part := in[:min(int64(len(in)), d.left)]
 		in = in[len(part):]
 		d.left -= int64(len(part))
+		if d.Skim && d.op != OpClose {
+			d.pass()
+			if d.inFrame {
+				return Event{}, nil, nil
+			}
+			continue
+		}
 		if d.key != 0 {
 			d.key = mask(part, d.key)
 		}
@@ -149,6 +165,23 @@ func (d *Decoder) Next(in []byte) (ev Event, rest []byte, err error) {
 			return ev, in, nil
 		}
 	}
+}
+
+// pass forgets the bytes of a frame that is skimmed over.
+func (d *Decoder) pass() {
+	d.inFrame = d.left > 0
+	d.buf, d.inflated = nil, nil
+	if !d.inFrame && d.fin && !d.op.IsControl() {
+		d.message = OpContinuation
+	}
+}
+
+// Held is how many bytes of memory d keeps for an unfinished message.
+func (d *Decoder) Held() int {
+	if d.Idle() {
+		return 0
+	}
+	return cap(d.buf) + cap(d.inflated)
 }
 
 // fail makes err the answer to this call and all that follow.
@@ -253,6 +286,7 @@ func (d *Decoder) parseHeader(b []byte) (n int, err error) {
 		}
 		key = binary.LittleEndian.Uint32(b[n-4:])
 	}
+	d.Frames++
 	d.inFrame, d.op, d.fin, d.key, d.left = true, op, fin, key, int64(length)
 	switch op {
 	case OpText, OpBinary:

@@ -73,6 +73,7 @@ func (d *Decoder) inflate(ev Event) (Event, error) {
 		return Event{}, ErrText
 	}
 	d.inflated, ev.Payload = out, out
+	d.Inflated += int64(len(out))
 	return ev, nil
 }
 

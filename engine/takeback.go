@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// ErrNotHanded is what Upgrade returns for a request that did not come over the listener
+// HTTP.
+var ErrNotHanded = errors.New("engine: the request's connection is not the engine's")
+
+// Upgrade serves a request for Options.Path that came over the listener HTTP, behind
+// another one on the same connection (RFC 9112 section 9.3): it takes the connection back,
+// with what was read of it, and treats it as if the request were its first. w and r are
+// a handler's of the http.Server, which must not use them any more, unless there is an
+// error: then nothing was done. It does not wait for the client.
+func (e *Engine) Upgrade(w http.ResponseWriter, r *http.Request) error {
+	if hc, ok := r.Context().Value(handedKey{}).(*handedConn); !ok || hc.l != e.http {
+		return ErrNotHanded
+	}
+	if e.phase.Load() != phaseRunning {
+		return ErrShutdown
+	}
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return fmt.Errorf("engine: upgrade: %w", err)
+	}
+	hc := conn.(*handedConn)
+	_ = conn.SetDeadline(time.Time{})
+	head := appendHead(nil, r)
+	if n := rw.Reader.Buffered(); n > 0 {
+		ahead, _ := rw.Reader.Peek(n)
+		head = append(head, ahead...)
+	}
+	if err := hc.giveBack(head); err != nil {
+		e.refused.add(labelDescriptors)
+		_, _ = conn.Write(errOverloaded.appendAnswer(nil, e.opts.Lang, r.Method == http.MethodHead))
+		_ = conn.Close()
+	}
+	return nil
+}
+
+type handedKey struct{}
+
+// appendHead appends the head of a request as net/http has understood it.
+func appendHead(b []byte, r *http.Request) []byte {
+	var head bytes.Buffer
+	fmt.Fprintf(&head, "%s %s %s\r\nHost: %s\r\n", r.Method, r.RequestURI, r.Proto, r.Host)
+	_ = r.Header.Write(&head)
+	head.WriteString("\r\n")
+	return append(b, head.Bytes()...)
+}
+
+// giveBack makes the connection the engine's again; read is what to begin with.
+func (c *handedConn) giveBack(read []byte) error {
+	raw, err := c.tcp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	fd := -1
+	if failed := raw.Control(func(of uintptr) { fd, err = duplicate(int(of)) }); failed != nil || err != nil {
+		return errors.Join(failed, err)
+	}
+	old := c.h.c
+	e := c.l.e
+	l := e.loops[fd%len(e.loops)]
+	hs := &handshake{holding: holding{in: true}, begun: true, back: read, over: e.again(old.remote().Addr())}
+	back := &Client{loop: l, nc: newConn(fd), tls: c.h.tls}
+	back.setRemote(old.remote())
+	hs.c = back
+	back.hs.Store(hs)
+	if s := c.h.tls; s != nil {
+		// What TLS has read below is its own; what was not, lies in the prefix.
+		below := &tlsLoop{tlsSocket: tlsSocket{back}}
+		if p, ok := s.Conn.(*prefixConn); ok {
+			below.in = p.read
+		}
+		s.c, s.Conn, s.leaving, s.more = back, below, false, true
+	}
+	c.once.Do(func() {
+		c.l.leave(c.h)
+		old.mu.Lock()
+		back.flags = old.flags & (flagCounted | flagCountedRefused)
+		old.flags |= flagUntracked
+		old.mu.Unlock()
+	})
+	_ = c.tcp.Close()
+	back.watch()
+	return nil
+}
+
+// readBack handles what a connection that was given back begins with.
+func (c *Client) readBack(hs *handshake) {
+	read := hs.back
+	hs.back = nil
+	c.loop.beginTurn()
+	c.received(read)
+	if r := c.in.Load(); c.tls != nil && (r == nil || len(r.rest) == 0) {
+		c.tls.carryOn()
+	}
+	c.loop.endTurn(c)
+}
+
+// ServeUpgrade makes srv tell the engine what it needs to take connections of the
+// listener HTTP back, and which of them wait for a request. It sets srv's ConnContext and
+// ConnState, before srv serves.
+func ServeUpgrade(srv *http.Server) {
+	srv.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		if hc, ok := conn.(*handedConn); ok {
+			return context.WithValue(ctx, handedKey{}, hc)
+		}
+		return ctx
+	}
+	srv.ConnState = func(conn net.Conn, state http.ConnState) {
+		if hc, ok := conn.(*handedConn); ok {
+			hc.SetIdle(state == http.StateIdle)
+		}
+	}
+}
