@@ -69,7 +69,7 @@ const (
 	stateClosed  // the socket is gone
 )
 
-type clientFlags uint8
+type clientFlags uint16
 
 const (
 	flagOpened         clientFlags = 1 << iota // OnOpen has returned

@@ -114,6 +114,7 @@ func (c *Client) finishWritingLocked() {
 // disconnected runs on the housekeeper when nbio has closed the socket.
 func (c *Client) disconnected() {
 	c.loop.wheel.Retire(c)
+	delete(c.loop.takers, c)
 	if r := c.in.Swap(nil); r != nil { // the poller may be in the middle of it, and will not keep it
 		c.loop.e.backlog.set(&r.holding, 0)
 	}
@@ -125,6 +126,9 @@ func (c *Client) disconnected() {
 		c.tls.end()
 	}
 	wasOpen := c.leaveOpenLocked(stateClosed, CloseReset)
+	if c.state == stateHandshake {
+		c.loop.e.freeRoom(c.hs.Load())
+	}
 	if c.member.ID() != 0 { // it was a client at some time
 		c.loop.e.open.Add(-1)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"carillon/engine/ws"
 )
@@ -35,14 +36,50 @@ func nextBeat(now, seen, pinged, interval, timeout uint32) (b beat, next uint32)
 func (c *Client) heartbeat(now uint32) (next uint32) {
 	e := c.loop.e
 	b, next := nextBeat(now, c.lastSeen.Load(), c.pinged, e.pingTicks, e.pongTicks)
-	switch b {
-	case beatPing:
+	switch {
+	case b == beatPing:
 		c.pinged = now
 		c.writeControl(pingFrame)
-	case beatDead:
+	case b == beatDead && c.takes():
+		c.pinged = now // that ping is still on its way
+		return now + e.pongTicks
+	case b == beatDead:
 		c.end(CloseHeartbeat, "heartbeat")
+		return 0
+	}
+	if begun := c.begun.Load(); begun != 0 {
+		if now-begun >= e.messageTicks {
+			c.end(CloseUnfinished, "message not finished in time")
+			return 0
+		}
+		next = min(next, begun+e.messageTicks)
 	}
 	return next
+}
+
+// takes reports whether the peer of a client that did not answer a ping in time goes on
+// taking bytes that are in front of it, at its pace: then the answer is not due. The
+// first time it is enough that its kernel said anything since, which that of a vanished
+// peer does not; from then on, bytes must have been acknowledged. It runs on the
+// housekeeper.
+func (c *Client) takes() bool {
+	l := c.loop
+	p, ok := l.e.sockets.progress(c)
+	before, known := l.takers[c]
+	switch {
+	case !ok || p.left == 0, known && p.acked == before, !known && p.silent >= l.e.opts.PongTimeout:
+		delete(l.takers, c)
+		return false
+	}
+	l.takers[c] = p.acked
+	return true
+}
+
+// A progress is how far the kernel is with what it was given to send.
+type progress struct {
+	acked  uint64        // bytes that the peer's kernel has confirmed, ever
+	left   int           // bytes, or more, that it has not
+	silent time.Duration // since its last word
 }
 
 var pingFrame = ws.AppendFrame(nil, ws.OpPing, nil)

@@ -21,6 +21,8 @@ type loop struct {
 	writable *writeWatch
 	poller   int // descriptor of the epoll or kqueue
 
+	takers map[*Client]uint64 // bytes acknowledged by those who answer late; the housekeeper's
+
 	turns turns  // the poller's
 	buf   []byte // the poller's, for reading
 
@@ -45,6 +47,7 @@ func newLoop(e *Engine, index int) *loop {
 		turned: make(chan struct{}, 1),
 		wake:   make(chan struct{}, 1),
 		quit:   make(chan struct{}),
+		takers: map[*Client]uint64{},
 		buf:    make([]byte, readBufferBytes),
 	}
 	l.tasks.init()

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 )
 
@@ -37,6 +38,9 @@ func memoryUsed() int64 {
 // part of it may be garbage that nothing else has collected: who is refused does not
 // allocate.
 func (e *Engine) watchMemory() {
+	if e.tide.ebbs(e.conns.Load(), e.tickNow()) {
+		e.wg.Go(debug.FreeOSMemory)
+	}
 	if e.opts.MemoryLimit == 0 {
 		return
 	}
@@ -54,5 +58,45 @@ func (e *Engine) watchMemory() {
 
 // hasRoom takes the memory for one client, if there is some.
 func (e *Engine) hasRoom() bool {
-	return e.opts.MemoryLimit == 0 || e.room.Add(-1) >= 0
+	if e.opts.MemoryLimit == 0 || e.room.Add(-1) >= 0 {
+		return true
+	}
+	e.room.Add(1)
+	return false
+}
+
+// freeRoom undoes hasRoom for one that did not become a client.
+func (e *Engine) freeRoom(hs *handshake) {
+	if hs.room {
+		hs.room = false
+		e.room.Add(1)
+	}
+}
+
+const (
+	// massDisconnect is how many clients fewer there must be for their memory to be given
+	// back to the system at once, and at least a quarter of all. Otherwise Go does so by
+	// itself, in minutes.
+	massDisconnect = 1000
+	// giveBackAfter is how many ticks pass at least between two such times: each costs a
+	// collection.
+	giveBackAfter = 5
+)
+
+// A memoryTide knows how many connections there were when memory was given back last, or
+// have been since. It belongs to the clock.
+type memoryTide struct {
+	high, last int64
+	next       uint32 // tick
+}
+
+// ebbs reports, once a tick, whether many connections have gone, and no more are going.
+func (t *memoryTide) ebbs(conns int64, now uint32) bool {
+	going := conns < t.last-massDisconnect/10
+	t.high, t.last = max(t.high, conns), conns
+	if going || now < t.next || t.high-conns < max(massDisconnect, t.high/4) {
+		return false
+	}
+	t.high, t.next = conns, now+giveBackAfter
+	return true
 }

@@ -114,6 +114,9 @@ func (s *memSockets) listen(*Client, bool) { s.wrong.Add(1) }
 // await implements sockets: nothing waits.
 func (s *memSockets) await(*Client, bool) { s.wrong.Add(1) }
 
+// progress implements sockets.
+func (s *memSockets) progress(*Client) (p progress, ok bool) { return p, false }
+
 // close implements sockets; the peer's end is told otherwise.
 func (s *memSockets) close(*Client) { s.wrong.Add(1) }
 

@@ -121,10 +121,11 @@ type Options struct {
 
 	// PingInterval is how long a client may be silent before it is pinged. The first
 	// ping comes up to half an interval early, at random, so that clients which
-	// connected together are not pinged together. Default 54s.
+	// connected together are not pinged together. Default 25s, below the idle timeouts of
+	// usual proxies: HAProxy's packaged configuration has 50s, nginx 60s.
 	PingInterval time.Duration
 	// PongTimeout is how long a pinged client may go on being silent before it is
-	// closed. Default 60s.
+	// closed. One that goes on taking what it is sent has its time from then. Default 60s.
 	PongTimeout time.Duration
 	// CloseTimeout bounds the closing handshake, and what a closing client may take
 	// to read what waits for it. Default 5s.
@@ -185,7 +186,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.MaxGroups = cmp.Or(o.MaxGroups, 64)
 	o.MaxPendingPushes = cmp.Or(o.MaxPendingPushes, 1024)
 	o.MaxPendingBytes = cmp.Or(o.MaxPendingBytes, 64<<20)
-	o.PingInterval = cmp.Or(o.PingInterval, 54*time.Second)
+	o.PingInterval = cmp.Or(o.PingInterval, 25*time.Second)
 	o.PongTimeout = cmp.Or(o.PongTimeout, 60*time.Second)
 	o.CloseTimeout = cmp.Or(o.CloseTimeout, 5*time.Second)
 	if o.Logger == nil {

@@ -27,8 +27,7 @@ func (c *Client) readProxyHeader(hs *handshake, b []byte) []byte {
 		if hs.head == nil {
 			hs.head = bytes.Clone(b)
 		}
-		c.loop.e.backlog.set(&hs.holding, cap(hs.head))
-		c.loop.e.shed()
+		c.loop.e.gathered(hs, hs.head)
 		return nil
 	case err == proxied.ErrMalformed:
 		hs.begun = true

@@ -36,16 +36,19 @@ func (c *Client) reader() *reader {
 		r = readers.Get().(*reader)
 		r.holding.c, r.holding.in = c, true
 		r.MaxMessage = c.loop.e.opts.MaxMessageBytes
-		r.Deflate = c.window != 0
+		r.Deflate, r.MaxFrames = c.window != 0, workPerLook
 		c.in.Store(r)
 	}
 	return r
 }
 
 // unread reports whether bytes of c were read that are still to be handled.
-func (c *Client) unread() bool {
+func (c *Client) unread() bool { return c.undecoded() || c.tls != nil && c.tls.more }
+
+// undecoded reports that of those that are not within TLS.
+func (c *Client) undecoded() bool {
 	r := c.in.Load()
-	return r != nil && len(r.rest) > 0 || c.tls != nil && c.tls.more
+	return r != nil && len(r.rest) > 0
 }
 
 // settle notes at the end of a turn what c keeps, which is nothing between messages.
@@ -105,7 +108,7 @@ func (c *Client) readable() {
 		switch {
 		case n > 0:
 			c.input(l.buf[:n])
-			if n == len(l.buf) && !l.did(1) && !c.unread() {
+			if n == len(l.buf) && !l.did(n/workBytes) && !c.unread() {
 				continue
 			}
 		case err == syscall.EINTR:
@@ -176,24 +179,27 @@ func (c *Client) received(b []byte) {
 
 // carryOn handles what was left of c's last turn.
 func (c *Client) carryOn(r *reader) {
-	rest := r.rest
-	r.rest = nil
+	rest, ended := r.rest, r.ended
+	r.rest, r.ended = nil, false
 	switch {
 	case c.deaf():
 		c.discard(len(rest))
 	case len(rest) > 0:
-		c.received(rest)
+		c.loop.turns.kept = true
+		c.received(rest) // r may be another's now
+		c.loop.turns.kept = false
 	}
-	if c.tls != nil && len(r.rest) == 0 {
+	if c.tls != nil && !c.undecoded() {
 		c.tls.carryOn()
 	}
-	if c.unread() {
-		return
-	}
-	if r.ended {
+	if ended && c.unread() {
+		c.reader().ended = true
+	} else if ended {
 		c.hungUp()
 	}
-	c.settle(r)
+	if r := c.in.Load(); r != nil {
+		c.settle(r)
+	}
 }
 
 // read decodes the bytes of an open or closing client, as far as its share goes. What
@@ -234,9 +240,11 @@ func (c *Client) read(b []byte) {
 			c.peerClosed(ev.Code)
 			return
 		}
-		b = rest
-		if c.loop.did(frames+(len(ev.Payload)+inflated)/512) && len(b) > 0 {
-			r.rest = bytes.Clone(b)
+		over := c.loop.did(frames + (len(b)-len(rest)+inflated)/workBytes)
+		if b = rest; over && len(b) > 0 {
+			if r.rest = b; !c.loop.turns.kept {
+				r.rest = bytes.Clone(b)
+			}
 			return
 		}
 	}

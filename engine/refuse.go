@@ -44,6 +44,7 @@ func (c *Client) refuse(err error, label string) {
 	c.state = stateClosing
 	c.flags |= flagGotClose // there is no closing handshake to wait for
 	hs := c.hs.Load()
+	e.freeRoom(hs)
 	e.backlog.set(&hs.holding, 0)
 	c.writeBytesLocked(answer.appendAnswer(nil, e.opts.Lang, hs.noBody, header...))
 	if c.out == nil {
@@ -59,6 +60,7 @@ func (c *Client) giveUp(label string) {
 	if ended {
 		c.state = stateClosing
 		c.flags |= flagGotClose
+		c.loop.e.freeRoom(c.hs.Load())
 		c.loop.e.refused.add(label)
 	}
 	c.mu.Unlock()

@@ -22,6 +22,8 @@ type sockets interface {
 	write(c *Client, b []byte) (n int, wait bool)
 	// await says whether the poller is to call drain when the kernel takes more.
 	await(c *Client, on bool)
+	// progress is how far the kernel is with what was written, if it tells.
+	progress(c *Client) (p progress, ok bool)
 	// shut is shutdown(2).
 	shut(c *Client, how int)
 	// close ends the connection. It runs on its poller.
@@ -109,6 +111,15 @@ func (kernelSockets) await(c *Client, on bool) {
 	if !c.loop.writable.await(c, c.nc.Hash(), on, closed) {
 		_ = syscall.Shutdown(c.nc.Hash(), syscall.SHUT_RDWR) // nothing would tell when to go on
 	}
+}
+
+func (kernelSockets) progress(c *Client) (p progress, ok bool) {
+	c.nc.Lock()
+	defer c.nc.Unlock()
+	if closed, _ := c.nc.IsClosed(); closed {
+		return p, false
+	}
+	return progressOf(c.nc.Hash())
 }
 
 func (kernelSockets) shut(c *Client, how int) {

@@ -70,3 +70,5 @@ func acceptNow(listener int) (fd int, from syscall.Sockaddr, err error) {
 	}
 	return fd, from, nil
 }
+
+func progressOf(int) (p progress, ok bool) { return p, false }

@@ -2,7 +2,10 @@ package engine
 
 import (
 	"syscall"
+	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // pollerField is where nbio keeps the poller's epoll descriptor.
@@ -59,4 +62,16 @@ func writeNow(fd int, b []byte) (int, error) {
 // acceptNow takes a connection, whose descriptor does not block and is closed on exec.
 func acceptNow(listener int) (fd int, from syscall.Sockaddr, err error) {
 	return syscall.Accept4(listener, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+}
+
+// progressOf asks for tcp(7)'s TCP_INFO.
+func progressOf(fd int) (p progress, ok bool) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return p, false
+	}
+	return progress{
+		acked: info.Bytes_acked, left: int(info.Unacked) + int(info.Notsent_bytes),
+		silent: time.Duration(info.Last_ack_recv) * time.Millisecond,
+	}, true
 }

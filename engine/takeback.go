@@ -100,7 +100,7 @@ func (c *Client) readBack(hs *handshake) {
 	hs.back = nil
 	c.loop.beginTurn()
 	c.received(read)
-	if r := c.in.Load(); c.tls != nil && (r == nil || len(r.rest) == 0) {
+	if c.tls != nil && !c.undecoded() {
 		c.tls.carryOn()
 	}
 	c.loop.endTurn(c)

@@ -51,7 +51,7 @@ func (h *tlsShake) received(b []byte) {
 	h.mu.Lock()
 	h.in = append(h.in, b...)
 	h.more.Signal()
-	held := cap(h.in)
+	in := h.in
 	if h.started && len(h.in) > tlsAhead {
 		h.pauseLocked()
 	}
@@ -63,8 +63,7 @@ func (h *tlsShake) received(b []byte) {
 	noTLS := h.in[0] != tlsRecordHandshake && !h.started
 	h.mu.Unlock()
 	if hs := c.hs.Load(); hs != nil {
-		c.loop.e.backlog.set(&hs.holding, held)
-		c.loop.e.shed()
+		c.loop.e.gathered(hs, in)
 	}
 	switch {
 	case noTLS:
@@ -190,8 +189,8 @@ func (h *tlsShake) resume() {
 	c.loop.beginTurn()
 	h.s.decrypt(below)
 	if ended && !h.s.leaving {
-		if r := c.in.Load(); r != nil && c.unread() {
-			r.ended = true
+		if c.unread() {
+			c.reader().ended = true
 		} else {
 			c.hungUp()
 		}

@@ -19,6 +19,8 @@ type handshake struct {
 	noBody  bool   // the request is a HEAD: no answer to it has a body
 	over    string // the label of the limit per address that it is over, if any
 
+	room    bool   // memory was taken for a client
+
 	authenticating bool
 	parked         []byte // came behind the head, and waits for the end of that
 
@@ -34,10 +36,16 @@ func (c *Client) handshakeData(hs *handshake, b []byte) {
 		c.discard(len(b))
 	case hs.authenticating: // of what was read with the head: nothing else is read now
 		hs.parked = append(hs.parked, b...)
-		c.loop.e.backlog.set(&hs.holding, cap(hs.parked))
+		c.loop.e.gathered(hs, hs.parked)
 	default:
 		c.readHead(hs, b)
 	}
+}
+
+// gathered counts what hs keeps.
+func (e *Engine) gathered(hs *handshake, b []byte) {
+	e.backlog.set(&hs.holding, cap(b))
+	e.shed()
 }
 
 // opensAt goes on with the frames behind the request of a client that has opened.
@@ -73,8 +81,7 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		if !inParts {
 			hs.head = slices.Clone(b)
 		}
-		c.loop.e.backlog.set(&hs.holding, cap(hs.head))
-		c.loop.e.shed()
+		c.loop.e.gathered(hs, hs.head)
 	}
 }
 
@@ -143,8 +150,9 @@ func checkMaxConnections(c *Client, _ *handshake, _ *ws.Request) (string, error)
 	return labelMaxConnections, refuseIf(c.loop.e.overLimit(0), errOverloaded)
 }
 
-func checkMemory(c *Client, _ *handshake, _ *ws.Request) (string, error) {
-	return labelMemory, refuseIf(!c.loop.e.hasRoom(), errOverloaded)
+func checkMemory(c *Client, hs *handshake, _ *ws.Request) (string, error) {
+	hs.room = c.loop.e.hasRoom()
+	return labelMemory, refuseIf(!hs.room, errOverloaded)
 }
 
 func checkOrigin(c *Client, _ *handshake, r *ws.Request) (string, error) {
@@ -185,8 +193,8 @@ func (c *Client) identify(hs *handshake, h *Handshake, rest []byte) {
 		return
 	}
 	hs.authenticating, hs.parked, hs.head = true, slices.Clone(rest), nil
-	e.backlog.set(&hs.holding, cap(hs.parked))
 	e.sockets.listen(c, false)
+	e.gathered(hs, hs.parked)
 	// The context ends Authenticate in time; this is for one that does not listen.
 	c.loop.wheel.Schedule(c, e.tickNow()+ticks(e.opts.AuthTimeout)+1)
 	select {

@@ -126,6 +126,17 @@ func (v number) Set(s string) error {
 	return nil
 }
 
+// A bound is a number of at least 1, or 0 for none, which the engine has as -1.
+type bound struct{ number }
+
+func (v bound) Set(s string) error {
+	err := v.number.Set(s)
+	if err == nil && *v.p == 0 {
+		*v.p = -1
+	}
+	return err
+}
+
 // A count is a number of at least 1.
 type count struct{ number }
 
@@ -153,7 +164,7 @@ func (v span) String() string {
 func (v span) Set(s string) error {
 	d, err := time.ParseDuration(s)
 	if err != nil || d < time.Second {
-		return errors.New("want a time of at least 1s, such as 54s or 2m")
+		return errors.New("want a time of at least 1s, such as 25s or 2m")
 	}
 	*v.p = d
 	return nil
@@ -217,8 +228,8 @@ func (v sizeInt) String() string {
 }
 
 func (v sizeInt) Set(s string) error {
-	if s == "0" && v.def == 0 {
-		*v.p = 0
+	if s == "0" && v.def == 0 { // none, which is not the default that the engine has for 0
+		*v.p = -1
 		return nil
 	}
 	var n int64

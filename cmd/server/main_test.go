@@ -337,7 +337,7 @@ func TestBadStarts(t *testing.T) {
 		{"argument", nil, []string{"nonsense"}, "nonsense"},
 		{"no number", nil, []string{"-max-groups", "many"}, "max-groups"},
 		{"no size", nil, []string{"-max-queue", "64XB"}, "64KiB"},
-		{"no time", nil, []string{"-ping-interval", "5"}, "54s"},
+		{"no time", nil, []string{"-ping-interval", "5"}, "25s"},
 		{"short time", nil, []string{"-ping-interval", "5ms"}, "at least 1s"},
 		{"no such language", nil, []string{"-lang", "fr"}, "zh, en"},
 		{"no address", nil, []string{"-addr", "here"}, "-addr"},

@@ -25,6 +25,7 @@ const (
 	Ping                // to be answered with a pong of the same payload
 	Pong                // answers a ping, or nothing
 	Close               // the peer closes; the last event
+	Paused              // MaxFrames were read, and there is more input
 )
 
 // An Event is one message or control frame.
@@ -62,6 +63,10 @@ type Decoder struct {
 	// may be set between calls of Next.
 	Skim bool
 
+	// MaxFrames is how many frames, counted in Frames, Next reads before it reports
+	// Paused, so that a call is soon over whatever its input. Zero means any number.
+	MaxFrames int
+
 	// Frames counts the frames whose header was read, and Inflated the bytes that
 	// messages were inflated to. The caller may set them to 0.
 	Frames   int
@@ -96,7 +101,7 @@ type Decoder struct {
 // Reset makes d ready for another connection and keeps its options and, up to
 // 64 KiB each, its buffers. It ends the validity of the last event's payload.
 func (d *Decoder) Reset() {
-	keep := Decoder{MaxMessage: d.MaxMessage, Client: d.Client, Deflate: d.Deflate}
+	keep := Decoder{MaxMessage: d.MaxMessage, Client: d.Client, Deflate: d.Deflate, MaxFrames: d.MaxFrames}
 	if cap(d.buf) <= maxKept {
 		keep.buf = d.buf[:0]
 	}
@@ -147,6 +152,9 @@ func (d *Decoder) Next(in []byte) (ev Event, rest []byte, err error) {
 			if d.inFrame {
 				return Event{}, nil, nil
 			}
+			if d.MaxFrames > 0 && d.Frames >= d.MaxFrames && len(in) > 0 {
+				return Event{Kind: Paused}, in, nil
+			}
 			continue
 		}
 		if d.key != 0 {
@@ -163,6 +171,9 @@ func (d *Decoder) Next(in []byte) (ev Event, rest []byte, err error) {
 		d.inFrame = d.left > 0
 		if ev.Kind != None || d.inFrame {
 			return ev, in, nil
+		}
+		if d.MaxFrames > 0 && d.Frames >= d.MaxFrames && len(in) > 0 {
+			return Event{Kind: Paused}, in, nil
 		}
 	}
 }
