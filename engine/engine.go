@@ -58,7 +58,7 @@ type Engine struct {
 
 	room        atomic.Int64 // clients that there is memory for, until the next tick
 	tide        memoryTide
-	collectFrom uint32       // tick of the next collection for want of room; watchMemory's
+	collectFrom uint32 // tick of the next collection for want of room; watchMemory's
 
 	backlog backlog
 

@@ -19,7 +19,7 @@ type handshake struct {
 	noBody  bool   // the request is a HEAD: no answer to it has a body
 	over    string // the label of the limit per address that it is over, if any
 
-	room    bool   // memory was taken for a client
+	room bool // memory was taken for a client
 
 	authenticating bool
 	parked         []byte // came behind the head, and waits for the end of that
