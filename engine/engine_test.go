@@ -18,12 +18,15 @@ import (
 )
 
 // newEngine starts an engine on a free port and shuts it down after the test.
-func newEngine(t testing.TB, o Options) *Engine {
+func newEngine(t testing.TB, o Options, prepare ...func(*Engine)) *Engine {
 	t.Helper()
 	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
 	e, err := New(o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range prepare {
+		f(e)
 	}
 	if err := e.Start(); err != nil {
 		t.Fatal(err)
