@@ -165,8 +165,9 @@ func (e *Engine) refuseUnread(fd int) {
 	_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &moment)
 	_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, &moment)
 	_ = syscall.SetNonblock(fd, false)
-	_, _ = syscall.Read(fd, make([]byte, 4<<10))
-	_, _ = syscall.Write(fd, errOverloaded.appendAnswer(nil, e.opts.Lang))
+	head := make([]byte, 4<<10)
+	n, _ := syscall.Read(fd, head)
+	_, _ = syscall.Write(fd, errOverloaded.appendAnswer(nil, e.opts.Lang, asksHEAD(head[:max(n, 0)])))
 }
 
 // add gives a new connection to its loop.

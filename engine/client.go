@@ -52,9 +52,11 @@ type Client struct {
 	hs atomic.Pointer[handshake] // nil once open
 
 	// Immutable once the client is open.
-	user unique.Handle[string] // zero without a user
+	user unique.Handle[string] // behind the subprotocol that Authenticate chose; zero without either
 	ip   [16]byte              // of the peer, or of what a trusted proxy says that its peer is; netip.Addr would be half as much again, and a pointer
 	port uint16
+
+	chosen uint16 // length of that subprotocol
 
 	deadline uint32 // the tick at which it is cut off unless it is open; guarded by mu
 }
@@ -96,19 +98,23 @@ func (c *Client) User() string {
 	if c.user == (unique.Handle[string]{}) {
 		return ""
 	}
-	return c.user.Value()
+	return c.user.Value()[c.chosen:]
 }
 
 // Groups are the names of the client's groups at this moment, or, once it has ended,
 // when it did.
 func (c *Client) Groups() []string { return c.member.Groups() }
 
-// Subprotocol is SubprotocolRaw or empty.
+// Subprotocol is what the answer to the handshake named: SubprotocolRaw, what
+// Authenticate chose, or nothing.
 func (c *Client) Subprotocol() string {
 	if c.raw {
 		return SubprotocolRaw
 	}
-	return ""
+	if c.chosen == 0 {
+		return ""
+	}
+	return c.user.Value()[:c.chosen]
 }
 
 // RemoteAddr is the client's address: the peer's, or what a trusted proxy said

@@ -68,6 +68,7 @@ type Engine struct {
 	accepted   atomic.Uint64
 	closed     [numCloseReasons]atomic.Uint64
 	refused    reasonCounters
+	warnProxy  sync.Once // of one that is not trusted
 }
 
 // The phases of an Engine, in their order.

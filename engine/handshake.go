@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 
 	"carillon/engine/ws"
 )
@@ -29,11 +30,14 @@ func (h *Handshake) Host() string { return h.req.Host }
 // Origin is the page that connects, if a browser does; else empty.
 func (h *Handshake) Origin() string { return h.req.Origin() }
 
+// Subprotocols are those that the client offers, the preferred first.
+func (h *Handshake) Subprotocols() []string { return h.req.Subprotocols() }
+
 // RemoteAddr is as Client.RemoteAddr.
 func (h *Handshake) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(h.remote) }
 
-// Query is the decoded query of the request, or an error that says what is wrong
-// with its encoding.
+// Query is the decoded query of the request. The error says what is wrong with the
+// first field that cannot be decoded; such fields are left out.
 func (h *Handshake) Query() (url.Values, error) { return url.ParseQuery(h.req.RawQuery) }
 
 // An Identity says who a client is. The engine checks it: names are 1 to
@@ -43,6 +47,12 @@ type Identity struct {
 	System string
 	User   string
 	Groups []string
+	// Subprotocol is the WebSocket subprotocol that the answer names, one of those that
+	// the client offers: with another, the handshake fails with 500. But for
+	// SubprotocolRaw, the client gets envelopes, whatever it is. Empty leaves it to the
+	// engine: SubprotocolRaw if that is offered, none if none is, and otherwise the
+	// handshake is refused.
+	Subprotocol string
 }
 
 func (id Identity) check() error {
@@ -64,16 +74,22 @@ func (id Identity) check() error {
 }
 
 // QueryIdentity believes the query: system_id, user_id, and group_name any number
-// of times. It is the default Authenticate, for networks where every client is
-// trusted and for backends that check the request in front of Carillon.
+// of times. Other fields may be anything. It is the default Authenticate, for networks
+// where every client is trusted and for backends that check the request in front of
+// Carillon.
 func QueryIdentity(h *Handshake) (Identity, error) {
-	q, err := h.Query()
-	if err != nil {
-		return Identity{}, &FieldError{"query", "percent-encoded fields"}
-	}
-	for _, field := range []string{"system_id", "user_id"} {
-		if len(q[field]) > 1 {
-			return Identity{}, &FieldError{field, "one value"}
+	q := url.Values{}
+	for field := range strings.SplitSeq(h.req.RawQuery, "&") {
+		raw, value, _ := strings.Cut(field, "=")
+		name, err := url.QueryUnescape(raw)
+		if err != nil || name != "system_id" && name != "user_id" && name != "group_name" {
+			continue
+		}
+		if value, err = url.QueryUnescape(value); err != nil || strings.Contains(field, ";") {
+			return Identity{}, &FieldError{name, "a percent-encoded value"}
+		}
+		if q.Add(name, value); name != "group_name" && len(q[name]) > 1 {
+			return Identity{}, &FieldError{name, "one value"}
 		}
 	}
 	groups := q["group_name"]

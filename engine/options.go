@@ -10,11 +10,13 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"carillon/engine/proxied"
 	"carillon/engine/ws"
 )
 
@@ -51,9 +53,14 @@ type Options struct {
 	// limits. Default: no limits.
 	MaxPerIP        int
 	HandshakesPerIP int
-	// TrustedProxies may say whom a connection is from, by the PROXY protocol version
-	// 2 or X-Forwarded-For; that is then the address for MaxPerIP, HandshakesPerIP and
-	// Client.RemoteAddr. They have no limits themselves. Default: none.
+	// TrustedProxies may say whom a connection is from, by a header of the PROXY
+	// protocol, version 1 or 2, or by X-Forwarded-For or Forwarded (RFC 7239); that is
+	// then the address for MaxPerIP, HandshakesPerIP and Client.RemoteAddr. They have no
+	// limits themselves. Of several hops it is the last that is not one of them, and
+	// where a hop says no address, the one behind it. If both lines are there,
+	// X-Forwarded-For counts: a proxy that writes it mostly passes on a client's own
+	// Forwarded, so one that writes Forwarded has to take X-Forwarded-For out. A PROXY
+	// header of others is refused. Default: none.
 	TrustedProxies []netip.Prefix
 	// TLS makes Addr a TLS listener. It needs a certificate or a way to get one;
 	// NextProtos is set to HTTP/1.1. It is not changed. Default: no TLS.
@@ -62,7 +69,7 @@ type Options struct {
 	// that of TLS included. Default 10s, at least 1s; whole seconds, as all timeouts
 	// here.
 	HandshakeTimeout time.Duration
-	// MaxHandshakeBytes bounds the request head. Default 8 KiB.
+	// MaxHandshakeBytes bounds the request head. Default 16 KiB.
 	MaxHandshakeBytes int
 	// MessageTimeout bounds the time from the first byte of a client's message to its
 	// last; over it the client is closed with 1008. Default 60s.
@@ -164,7 +171,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Path = cmp.Or(o.Path, "/ws")
 	o.Pollers = cmp.Or(o.Pollers, min(runtime.GOMAXPROCS(0), maxPollers))
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, 10*time.Second)
-	o.MaxHandshakeBytes = cmp.Or(o.MaxHandshakeBytes, 8<<10)
+	o.MaxHandshakeBytes = cmp.Or(o.MaxHandshakeBytes, 16<<10)
 	o.MessageTimeout = cmp.Or(o.MessageTimeout, 60*time.Second)
 	o.AuthTimeout = cmp.Or(o.AuthTimeout, 5*time.Second)
 	o.MaxAuthenticating = cmp.Or(o.MaxAuthenticating, 64)
@@ -200,10 +207,12 @@ func (o Options) withDefaults() (Options, error) {
 			return o, fmt.Errorf("engine: AllowOrigins: %q matches no origin: want one such as https://*.example.com, or *", p)
 		}
 	}
-	for _, p := range o.TrustedProxies {
+	o.TrustedProxies = slices.Clone(o.TrustedProxies)
+	for i, p := range o.TrustedProxies {
 		if !p.IsValid() {
 			return o, fmt.Errorf("engine: TrustedProxies: %v is no network", p)
 		}
+		o.TrustedProxies[i] = proxied.Network(p)
 	}
 	if t := o.TLS; t != nil && len(t.Certificates) == 0 && t.GetCertificate == nil && t.GetConfigForClient == nil {
 		return o, errors.New("engine: TLS: want a certificate")

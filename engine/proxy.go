@@ -2,84 +2,47 @@ package engine
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
-	"iter"
 	"net/netip"
-	"strings"
+
+	"carillon/engine/proxied"
+	"carillon/engine/ws"
 )
 
-// Proxies say who their own peer is, in front of everything in the PROXY protocol's
-// version 2 (haproxy.org/download/3.0/doc/proxy-protocol.txt), or in the request's
-// X-Forwarded-For. Both are believed of TrustedProxies only: anybody could write
-// them.
-
-const (
-	proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
-	proxyHeadLen   = len(proxySignature) + 4
-	// maxProxyHeader is what addresses and extensions may take together.
-	maxProxyHeader = 4 << 10
-)
-
-var errProxyHeader = errors.New("engine: malformed PROXY header")
-
-// parseProxyHeader reads a header of the PROXY protocol from the front of b. n is
-// its length, 0 if b may be the beginning of one; ok is false if b is something else.
-// addr is invalid if the header names no TCP address, as a proxy's own health
-// checks do: then the connection is the proxy's.
-func parseProxyHeader(b []byte) (addr netip.AddrPort, n int, ok bool, err error) {
-	k := min(len(b), len(proxySignature))
-	if string(b[:k]) != proxySignature[:k] {
-		return addr, 0, false, nil
-	}
-	if len(b) < proxyHeadLen {
-		return addr, 0, true, nil
-	}
-	version, command, family := b[12]>>4, b[12]&0x0f, b[13]
-	n = proxyHeadLen + int(binary.BigEndian.Uint16(b[14:]))
-	if version != 2 || command > 1 || n > maxProxyHeader {
-		return addr, 0, true, errProxyHeader
-	}
-	if len(b) < n {
-		return addr, 0, true, nil
-	}
-	if command == 0 { // LOCAL
-		return addr, n, true, nil
-	}
-	body := b[proxyHeadLen:n]
-	size := map[byte]int{0x11: 4, 0x21: 16}[family] // TCP over IPv4, IPv6
-	if size == 0 {
-		return addr, n, true, nil
-	}
-	if len(body) < 2*size+4 { // two addresses and two ports
-		return addr, 0, true, errProxyHeader
-	}
-	ip, _ := netip.AddrFromSlice(body[:size])
-	return netip.AddrPortFrom(ip.Unmap(), binary.BigEndian.Uint16(body[2*size:])), n, true, nil
-}
-
-// readProxyHeader gathers the header that a trusted proxy may send first, on the
-// poller. It returns what follows, once that is known.
+// readProxyHeader gathers what a connection begins with, on the poller, until it is
+// known whether that is a header of the PROXY protocol. It returns what follows the
+// header, or all if there is none. A header of somebody who is not trusted is refused,
+// and not ignored: behind it there would be a client with the proxy's address.
 func (c *Client) readProxyHeader(hs *handshake, b []byte) []byte {
 	if hs.head != nil {
 		hs.head = append(hs.head, b...)
 		b = hs.head
 	}
-	addr, n, ok, err := parseProxyHeader(b)
+	h, n, err := proxied.ParseHeader(b)
 	switch {
-	case err != nil:
-		hs.proxied = false
-		c.refuse(&RefuseError{Status: 400, Code: CodeConnectFailed, Detail: "a header of the PROXY protocol, version 2"}, "proxy header")
+	case h.Version != 0 && !hs.proxied:
+		hs.begun, hs.noBody = true, asksHEAD(b[n:])
+		c.refuseProxy()
 		return nil
-	case ok && n == 0:
+	case err == proxied.ErrIncomplete:
 		if hs.head == nil {
 			hs.head = bytes.Clone(b)
 		}
+		c.loop.e.gathered(hs, hs.head)
+		return nil
+	case err == proxied.ErrMalformed:
+		hs.begun = true
+		c.refuse(&RefuseError{Status: 400, Code: CodeConnectFailed, Detail: "a header of the PROXY protocol, version 1 or 2"}, "proxy header")
 		return nil
 	}
-	hs.proxied, hs.head = false, nil
-	if addr.IsValid() {
-		c.proxiedFrom(hs, addr)
+	if hs.head != nil {
+		c.loop.e.backlog.set(&hs.holding, 0)
+	}
+	hs.begun, hs.head = true, nil
+	if !hs.proxied {
+		return b
+	}
+	if h.From.IsValid() {
+		c.proxiedFrom(hs, h.From)
 	}
 	c.startTLS()
 	if hs.over != "" && c.tls != nil { // as in add
@@ -91,45 +54,32 @@ func (c *Client) readProxyHeader(hs *handshake, b []byte) []byte {
 	return b[n:]
 }
 
-// readForwardedFor is for requests of trusted proxies. False means that the header
-// is malformed, and nothing was done.
-func (c *Client) readForwardedFor(hs *handshake, values iter.Seq[string]) bool {
-	addr, ok := c.loop.e.forwardedFor(values)
-	if addr.IsValid() {
-		c.proxiedFrom(hs, addr)
-	}
-	return ok
+// refuseProxy refuses a proxy that is not one of TrustedProxies. The operator hears of
+// the first one: the others would fill the log.
+func (c *Client) refuseProxy() {
+	e := c.loop.e
+	e.warnProxy.Do(func() {
+		e.log.Warn().Stringer("remote", c.remote()).
+			Msg("a header of the PROXY protocol from a peer that is not trusted is refused, and so are all to come, without a word here: if it is your proxy, name it in -trusted-proxies (Options.TrustedProxies)")
+	})
+	c.mu.Lock()
+	c.tls = nil // it has not begun
+	c.mu.Unlock()
+	c.refuse(&RefuseError{Status: 400, Code: CodeConnectFailed, Detail: "no header of the PROXY protocol: this peer is not a trusted proxy"}, labelUntrustedProxy)
 }
 
-// forwardedFor is the last address of X-Forwarded-For that is not a trusted proxy's:
-// what stands before it, anybody may have written. It is invalid if there is none.
-func (e *Engine) forwardedFor(values iter.Seq[string]) (addr netip.AddrPort, ok bool) {
-	var hops []string
-	for v := range values {
-		hops = append(hops, strings.Split(v, ",")...)
+const labelUntrustedProxy = "untrusted proxy"
+
+// noteForwarded notes whom a trusted proxy says that a request is from.
+func (c *Client) noteForwarded(hs *handshake, r *ws.Request) {
+	e := c.loop.e
+	if !e.trusts(c.remote().Addr()) {
+		return
 	}
-	for i := len(hops) - 1; i >= 0; i-- {
-		hop := strings.Trim(hops[i], " \t")
-		ip, err := netip.ParseAddr(hop)
-		addr = netip.AddrPortFrom(ip, 0)
-		if err != nil {
-			if addr, err = netip.ParseAddrPort(hop); err != nil { // some add the port
-				return netip.AddrPort{}, false
-			}
-		}
-		if ip = addr.Addr().Unmap(); !e.trusts(ip) {
-			return netip.AddrPortFrom(ip, addr.Port()), true
-		}
+	if a := proxied.Client(r.Values("X-Forwarded-For"), r.Values("Forwarded"), e.opts.TrustedProxies); a.IsValid() {
+		c.proxiedFrom(hs, a)
 	}
-	return netip.AddrPort{}, true
 }
 
 // trusts reports whether ip is one of TrustedProxies.
-func (e *Engine) trusts(ip netip.Addr) bool {
-	for _, p := range e.opts.TrustedProxies {
-		if p.Contains(ip) {
-			return true
-		}
-	}
-	return false
-}
+func (e *Engine) trusts(ip netip.Addr) bool { return proxied.Among(e.opts.TrustedProxies, ip) }

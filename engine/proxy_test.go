@@ -4,19 +4,23 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/rs/zerolog"
 )
+
+const proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
 
 // proxyHeader is what a proxy sends in front of a connection from a.
 func proxyHeader(a string) string {
@@ -32,169 +36,216 @@ func proxyHeader(a string) string {
 	return string(append(b, 0x1F, 0x40))
 }
 
-func TestParseProxyHeader(t *testing.T) {
-	v4, v6 := proxyHeader("192.0.2.1:4711"), proxyHeader("[2001:db8::1]:4711")
-	withTLV := []byte(v4)
-	withTLV[15] += 5
-	withTLV = append(withTLV, "\x03\x00\x02ab"...)
-	short := []byte(v4)[:len(v4)-1]
-	short[15]--
-	version1 := strings.Replace(v4, "\n\x21", "\n\x11", 1)
-	tests := []struct {
-		name string
-		in   string
-		addr string
-		n    int
-		ok   bool
-		err  error
-	}{
-		{"IPv4", v4 + "GET", "192.0.2.1:4711", len(v4), true, nil},
-		{"IPv6", v6, "[2001:db8::1]:4711", len(v6), true, nil},
-		{"IPv4 in IPv6", proxyHeader("[::ffff:192.0.2.1]:4711"), "192.0.2.1:4711", len(v6), true, nil},
-		{"extensions", string(withTLV) + "GET", "192.0.2.1:4711", len(withTLV), true, nil},
-		{"health check", proxySignature + "\x20\x00\x00\x00", "invalid AddrPort", 16, true, nil},
-		{"health check with an address", proxySignature + "\x20" + v4[13:], "invalid AddrPort", len(v4), true, nil},
-		{"unspecified", proxySignature + "\x21\x00\x00\x03abc", "invalid AddrPort", 19, true, nil},
-		{"UNIX socket", proxySignature + "\x21\x31\x00\xd8" + strings.Repeat("x", 216), "invalid AddrPort", 232, true, nil},
-		{"nothing yet", "", "invalid AddrPort", 0, true, nil},
-		{"a part of the signature", proxySignature[:5], "invalid AddrPort", 0, true, nil},
-		{"a part of the addresses", v4[:20], "invalid AddrPort", 0, true, nil},
-		{"a request", "GET / HTTP/1.1\r\n", "invalid AddrPort", 0, false, nil},
-		{"TLS", "\x16\x03\x01", "invalid AddrPort", 0, false, nil},
-		{"blank lines", "\r\n\r\nGET", "invalid AddrPort", 0, false, nil},
-		{"version 1 in the form of 2", version1, "invalid AddrPort", 0, true, errProxyHeader},
-		{"unknown command", proxySignature + "\x22\x11\x00\x0c", "invalid AddrPort", 0, true, errProxyHeader},
-		{"too short for its addresses", string(short), "invalid AddrPort", 0, true, errProxyHeader},
-		{"too long", proxySignature + "\x21\x11\xff\xff", "invalid AddrPort", 0, true, errProxyHeader},
-	}
-	for _, tt := range tests {
-		addr, n, ok, err := parseProxyHeader([]byte(tt.in))
-		if err != nil {
-			n = 0
-		}
-		if addr.String() != tt.addr || n != tt.n || ok != tt.ok || err != tt.err {
-			t.Errorf("%s: %v, %d, %v, %v; want %s, %d, %v, %v", tt.name, addr, n, ok, err, tt.addr, tt.n, tt.ok, tt.err)
-		}
-	}
-}
-
-// Whatever comes, no prefix of it is judged otherwise than the whole, but for what
-// is still to come.
-func FuzzParseProxyHeader(f *testing.F) {
-	f.Add([]byte(proxyHeader("192.0.2.1:4711") + "GET / HTTP/1.1"))
-	f.Add([]byte(proxyHeader("[2001:db8::1]:4711")))
-	f.Add([]byte(proxySignature + "\x20\x00\x00\x00"))
-	f.Add([]byte("GET / HTTP/1.1\r\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		addr, n, ok, err := parseProxyHeader(b)
-		if n > len(b) && err == nil || n > 0 && !ok || err != nil && addr.IsValid() {
-			t.Fatalf("%v, %d, %v, %v", addr, n, ok, err)
-		}
-		for i := range b {
-			addr2, n2, ok2, err2 := parseProxyHeader(b[:i])
-			if ok2 && n2 == 0 && err2 == nil {
-				continue // undecided
-			}
-			if addr2 != addr || n2 != n || ok2 != ok || err2 != err {
-				t.Fatalf("%d of %d bytes: %v, %d, %v, %v; all: %v, %d, %v, %v", i, len(b), addr2, n2, ok2, err2, addr, n, ok, err)
-			}
-		}
-	})
-}
-
-func TestForwardedFor(t *testing.T) {
-	e, err := New(Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		lines []string
-		want  string
-		ok    bool
-	}{
-		{nil, "invalid AddrPort", true},
-		{[]string{"192.0.2.1"}, "192.0.2.1:0", true},
-		{[]string{"192.0.2.1:99"}, "192.0.2.1:99", true},
-		{[]string{"2001:db8::1"}, "[2001:db8::1]:0", true},
-		{[]string{"[2001:db8::1]:99"}, "[2001:db8::1]:99", true},
-		{[]string{"::ffff:192.0.2.1"}, "192.0.2.1:0", true},
-		{[]string{"1.1.1.1, 192.0.2.1"}, "192.0.2.1:0", true},
-		{[]string{"1.1.1.1,192.0.2.1, 10.1.2.3 , fd00::1"}, "192.0.2.1:0", true},
-		{[]string{"1.1.1.1", "192.0.2.1", "10.1.2.3"}, "192.0.2.1:0", true},
-		{[]string{"nonsense, 192.0.2.1"}, "192.0.2.1:0", true}, // who wrote that does not matter
-		{[]string{"10.1.2.3, 10.1.2.4"}, "invalid AddrPort", true},
-		{[]string{"192.0.2.1, unknown"}, "invalid AddrPort", false},
-		{[]string{""}, "invalid AddrPort", false},
-		{[]string{"192.0.2.1,"}, "invalid AddrPort", false},
-	}
-	for _, tt := range tests {
-		if got, ok := e.forwardedFor(slices.Values(tt.lines)); got.String() != tt.want || ok != tt.ok {
-			t.Errorf("%q: %v, %v; want %s, %v", tt.lines, got, ok, tt.want, tt.ok)
-		}
-	}
-}
-
 var onlyLoopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 // What a trusted proxy says is whom the client is from; what anybody else says is
 // not.
 func TestRemoteAddr(t *testing.T) {
 	request := fmt.Sprintf(upgrade, "system_id=1")
-	forwarded := strings.Replace(request, "\r\n\r\n", "\r\nX-Forwarded-For: 1.1.1.1, 192.0.2.7\r\n\r\n", 1)
+	addLines := func(lines ...string) string {
+		return strings.Replace(request, "\r\n\r\n", "\r\n"+strings.Join(lines, "\r\n")+"\r\n\r\n", 1)
+	}
+	forwarded := addLines("X-Forwarded-For: 1.1.1.1, 192.0.2.7")
+	const line, lineOfProxy = "PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n", "PROXY TCP4 127.9.9.9 192.0.2.2 4711 443\r\n"
 	tests := []struct {
 		name    string
 		trusted []netip.Prefix
 		sent    string
 		want    string // of the client's address, empty for the socket's
-		status  int
+		refused string // its label, if it is
 	}{
-		{"direct", nil, request, "", 101},
-		{"not trusted, forwarded", nil, forwarded, "", 101},
-		{"not trusted, PROXY", nil, proxyHeader("192.0.2.1:4711") + request, "", 400},
-		{"trusted, direct", onlyLoopback, request, "", 101},
-		{"forwarded", onlyLoopback, forwarded, "192.0.2.7:0", 101},
-		{"PROXY", onlyLoopback, proxyHeader("192.0.2.1:4711") + request, "192.0.2.1:4711", 101},
-		{"PROXY of a client that forwards", onlyLoopback, proxyHeader("192.0.2.1:4711") + forwarded, "192.0.2.1:4711", 101},
-		{"PROXY of a proxy that forwards", onlyLoopback, proxyHeader("127.9.9.9:1") + forwarded, "192.0.2.7:0", 101},
-		{"PROXY of a health check", onlyLoopback, proxySignature + "\x20\x00\x00\x00" + request, "", 101},
-		{"malformed PROXY", onlyLoopback, proxySignature + "\x20\x00\xff\xff" + request, "", 400},
-		{"malformed X-Forwarded-For", onlyLoopback, strings.Replace(forwarded, "192.0.2.7", "unknown", 1), "", 400},
+		{"direct", nil, request, "", ""},
+		{"not trusted, forwarded", nil, forwarded, "", ""},
+		{"not trusted, Forwarded", nil, addLines("Forwarded: for=192.0.2.7"), "", ""},
+		{"not trusted, PROXY", nil, proxyHeader("192.0.2.1:4711") + request, "", labelUntrustedProxy},
+		{"not trusted, PROXY line", nil, line + request, "", labelUntrustedProxy},
+		{"not trusted, malformed PROXY line", nil, "PROXY \r\n" + request, "", labelUntrustedProxy},
+		{"not trusted, health check", nil, proxySignature + "\x20\x00\x00\x00" + request, "", labelUntrustedProxy},
+		{"trusted, direct", onlyLoopback, request, "", ""},
+		{"PROXY", onlyLoopback, proxyHeader("192.0.2.1:4711") + request, "192.0.2.1:4711", ""},
+		{"PROXY of a client that forwards", onlyLoopback, proxyHeader("192.0.2.1:4711") + forwarded, "192.0.2.1:4711", ""},
+		{"PROXY of a proxy that forwards", onlyLoopback, proxyHeader("127.9.9.9:1") + forwarded, "192.0.2.7:0", ""},
+		{"PROXY of a proxy that forwards nothing", onlyLoopback, proxyHeader("127.9.9.9:1") + addLines("X-Forwarded-For: 192.0.2.7, unknown"), "127.9.9.9:1", ""},
+		{"PROXY of a health check", onlyLoopback, proxySignature + "\x20\x00\x00\x00" + request, "", ""},
+		{"malformed PROXY", onlyLoopback, proxySignature + "\x20\x00\xff\xff" + request, "", "proxy header"},
+		{"PROXY line", onlyLoopback, line + request, "192.0.2.1:4711", ""},
+		{"PROXY line, IPv6", onlyLoopback, "PROXY TCP6 2001:db8::1 2001:db8::2 4711 443\r\n" + request, "[2001:db8::1]:4711", ""},
+		{"PROXY line of a proxy that forwards", onlyLoopback, lineOfProxy + forwarded, "192.0.2.7:0", ""},
+		{"PROXY line, unknown", onlyLoopback, "PROXY UNKNOWN\r\n" + request, "", ""},
+		{"PROXY line, unknown and more", onlyLoopback, "PROXY UNKNOWN 192.0.2.1 192.0.2.2 4711 443\r\n" + request, "", ""},
+		{"malformed PROXY line", onlyLoopback, "PROXY TCP4 192.0.2.1 192.0.2.2 04711 443\r\n" + request, "", "proxy header"},
+		{"PROXY line without an end", onlyLoopback, "PROXY UNKNOWN " + strings.Repeat("x", 94) + request, "", "proxy header"},
+		{"two PROXY lines", onlyLoopback, line + line + request, "", "target"},
+
+		{"forwarded", onlyLoopback, forwarded, "192.0.2.7:0", ""},
+		{"forwarded, empty", onlyLoopback, addLines("X-Forwarded-For:"), "", ""},
+		{"forwarded, empty element", onlyLoopback, addLines("X-Forwarded-For: 192.0.2.7, , 127.0.0.9,"), "192.0.2.7:0", ""},
+		{"forwarded, unknown", onlyLoopback, addLines("X-Forwarded-For: unknown"), "", ""},
+		{"forwarded, unknown behind", onlyLoopback, addLines("X-Forwarded-For: 192.0.2.7", "X-Forwarded-For: unknown"), "", ""},
+		{"forwarded, unix", onlyLoopback, addLines("X-Forwarded-For: 192.0.2.7, unix:, 127.0.0.9"), "127.0.0.9:0", ""},
+		{"forwarded, undefined", onlyLoopback, addLines("X-Forwarded-For: undefined"), "", ""},
+		{"forwarded, hidden", onlyLoopback, addLines("X-Forwarded-For: _hidden"), "", ""},
+		{"forwarded, brackets", onlyLoopback, addLines("X-Forwarded-For: [2001:db8::1]"), "[2001:db8::1]:0", ""},
+		{"forwarded, brackets and port", onlyLoopback, addLines("X-Forwarded-For: [2001:db8::1]:99"), "[2001:db8::1]:99", ""},
+		{"forwarded, proxies alone", onlyLoopback, addLines("X-Forwarded-For: 127.0.0.8, 127.0.0.9"), "127.0.0.8:0", ""},
+		{"Forwarded", onlyLoopback, addLines("Forwarded: for=1.1.1.1", `Forwarded: for="[2001:db8::1]:4711";proto=https, for=127.0.0.9`), "[2001:db8::1]:4711", ""},
+		{"Forwarded, unknown", onlyLoopback, addLines("Forwarded: for=192.0.2.7, for=unknown"), "", ""},
+		{"Forwarded, hidden", onlyLoopback, addLines(`Forwarded: for=192.0.2.7, for="_x", for=127.0.0.9`), "127.0.0.9:0", ""},
+		{"Forwarded, malformed", onlyLoopback, addLines(`Forwarded: for="`), "", ""},
+		{"both", onlyLoopback, addLines("Forwarded: for=192.0.2.8", "X-Forwarded-For: 192.0.2.7"), "192.0.2.7:0", ""},
+		{"IPv4 network in IPv6's form", []netip.Prefix{netip.MustParsePrefix("::ffff:127.0.0.0/104")}, forwarded, "192.0.2.7:0", ""},
 	}
 	for _, tt := range tests {
-		seen := make(chan net.Addr, 1)
-		e := newEngine(t, Options{TrustedProxies: tt.trusted, NoWelcome: true, OnOpen: func(c *Client) { seen <- c.RemoteAddr() }})
-		conn := rawConn(t, e, "")
-		cut := len(tt.sent) / 9
-		io.WriteString(conn, tt.sent[:cut])
-		time.Sleep(time.Millisecond)
-		io.WriteString(conn, tt.sent[cut:])
-		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil || resp.StatusCode != tt.status {
-			t.Errorf("%s: %v, %v, want %d", tt.name, resp, err, tt.status)
-			continue
-		}
-		if tt.status != 101 {
-			continue
-		}
-		want := tt.want
-		if want == "" {
-			want = conn.LocalAddr().String()
-		}
-		if got := (<-seen).String(); got != want {
-			t.Errorf("%s: the client is from %s, want %s", tt.name, got, want)
+		for _, pieces := range []int{1, 2, len(tt.sent)} {
+			var seen net.Addr
+			opened := make(chan struct{})
+			e := newEngine(t, Options{TrustedProxies: tt.trusted, NoWelcome: true, OnOpen: func(c *Client) {
+				seen = c.RemoteAddr()
+				close(opened)
+			}})
+			conn := rawConn(t, e, "")
+			cut := len(tt.sent) / 9
+			switch pieces {
+			case 1:
+				io.WriteString(conn, tt.sent)
+			case 2:
+				io.WriteString(conn, tt.sent[:cut])
+				time.Sleep(time.Millisecond)
+				io.WriteString(conn, tt.sent[cut:])
+			default: // TCP may put some together
+				for i := range tt.sent {
+					io.WriteString(conn, tt.sent[i:i+1])
+				}
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if tt.refused != "" {
+				if err != nil || resp.StatusCode != 400 {
+					t.Errorf("%s: %v, %v, want 400", tt.name, resp, err)
+				}
+				if got := e.Stats().Refused; len(got) != 1 || got[tt.refused] != 1 {
+					t.Errorf("%s: counted %v, want one %q", tt.name, got, tt.refused)
+				}
+				continue
+			}
+			if err != nil || resp.StatusCode != 101 {
+				t.Errorf("%s in %d pieces: %v, %v, want 101", tt.name, pieces, resp, err)
+				continue
+			}
+			want := tt.want
+			if want == "" {
+				want = conn.LocalAddr().String()
+			}
+			if <-opened; seen.String() != want {
+				t.Errorf("%s: the client is from %s, want %s", tt.name, seen, want)
+			}
 		}
 	}
 }
 
+// The limits are for the address that counts, and for nobody if that is a proxy's.
+func TestForwardedLimits(t *testing.T) {
+	e := newEngine(t, Options{MaxPerIP: 1, TrustedProxies: onlyLoopback})
+	for _, tt := range []struct {
+		line   string
+		status int
+	}{
+		{"Forwarded: for=192.0.2.1", 101}, {"X-Forwarded-For: , 192.0.2.1,", 429}, {`Forwarded: for="192.0.2.1:_x"`, 429},
+		{"X-Forwarded-For: 192.0.2.1, unknown", 101}, {"X-Forwarded-For: 192.0.2.1, unknown", 101},
+		{"X-Forwarded-For: [2001:db8::1]", 101}, {`Forwarded: for="[2001:db8::2]:4711"`, 429},
+	} {
+		conn := rawConn(t, e, strings.Replace(fmt.Sprintf(upgrade, "system_id=1"), "\r\n\r\n", "\r\n"+tt.line+"\r\n\r\n", 1))
+		if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != tt.status {
+			t.Errorf("%s: %v, %v, want %d", tt.line, resp, err, tt.status)
+		}
+	}
+}
+
+// A proxy that is not trusted is refused, before TLS and without it, and the operator
+// hears of it once.
+func TestUntrustedProxy(t *testing.T) {
+	server, client := testTLS(t)
+	for _, tlsConfig := range []*tls.Config{nil, server} {
+		for _, others := range [][]netip.Prefix{nil, {netip.MustParsePrefix("192.0.2.0/24")}} {
+			logs := new(logBuffer)
+			log := zerolog.New(logs).Level(zerolog.WarnLevel)
+			e := newEngine(t, Options{TLS: tlsConfig, TrustedProxies: others, Logger: &log})
+			behind := fmt.Sprintf(upgrade, "system_id=1")
+			if tlsConfig != nil {
+				behind = clientHello(client)
+			}
+			var first net.Conn
+			headers := []string{"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n", proxyHeader("192.0.2.1:4711"), "PROXY UNKNOWN\r\n"}
+			for _, header := range headers {
+				for _, cut := range []int{0, 3, len(header)} {
+					conn := rawConn(t, e, header[:cut])
+					if first == nil {
+						first = conn
+					}
+					if cut > 0 && cut < len(header) {
+						time.Sleep(5 * time.Millisecond)
+					}
+					io.WriteString(conn, header[cut:]+behind)
+					resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+					if err != nil || resp.StatusCode != 400 {
+						t.Errorf("%q: %v, %v, want 400", header, resp, err)
+					}
+				}
+			}
+			if got := e.Stats().Refused; len(got) != 1 || got["untrusted proxy"] != uint64(3*len(headers)) {
+				t.Errorf("counted %v", got)
+			}
+			got := logs.String()
+			for _, want := range []string{first.LocalAddr().String(), "-trusted-proxies", "Options.TrustedProxies", `"warn"`} {
+				if strings.Count(got, want) != 1 || strings.Count(got, "\n") != 1 {
+					t.Errorf("logged %s, want one line with %s", got, want)
+				}
+			}
+			// Others come in.
+			if tlsConfig == nil {
+				dial(t, e, "system_id=1")
+			} else {
+				conn, err := tls.Dial("tcp", e.Addr().String(), client)
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn.Close()
+			}
+		}
+	}
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // A header of the PROXY protocol comes before TLS.
 func TestProxyHeaderBeforeTLS(t *testing.T) {
+	for name, header := range map[string]string{"version 1": "PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n", "version 2": proxyHeader("192.0.2.1:4711")} {
+		t.Run(name, func(t *testing.T) { testProxyHeaderBeforeTLS(t, header) })
+	}
+}
+
+func testProxyHeaderBeforeTLS(t *testing.T, header string) {
 	server, client := testTLS(t)
 	e := newEngine(t, Options{TLS: server, TrustedProxies: onlyLoopback})
 	c, _, err := websocket.Dial(testContext(t), "wss://"+e.Addr().String()+"/ws?system_id=1", &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: client, DialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
 			conn, err := net.Dial(network, addr)
 			if err == nil {
-				_, err = io.WriteString(conn, proxyHeader("192.0.2.1:4711"))
+				_, err = io.WriteString(conn, header)
 			}
 			return conn, err
 		}}},
@@ -210,13 +261,13 @@ func TestProxyHeaderBeforeTLS(t *testing.T) {
 	}
 	// Over a limit, TLS does not begin.
 	e = newEngine(t, Options{TLS: server, TrustedProxies: onlyLoopback, MaxPerIP: 1})
-	rawConn(t, e, proxyHeader("192.0.2.1:1"))
+	rawConn(t, e, header)
 	eventually(t, "it counts", func() bool {
 		e.addrs.mu.Lock()
 		defer e.addrs.mu.Unlock()
 		return len(e.addrs.byIP) == 1
 	})
-	over := rawConn(t, e, proxyHeader("192.0.2.1:2")+clientHello(client))
+	over := rawConn(t, e, header+clientHello(client))
 	if b, _ := io.ReadAll(over); len(b) > 0 {
 		t.Errorf("over the limit, TLS answered %q", b)
 	}
@@ -225,7 +276,7 @@ func TestProxyHeaderBeforeTLS(t *testing.T) {
 	}
 	// And nothing of it is lost when it goes to net/http.
 	e2 := newEngine(t, Options{ServeHTTP: true, TrustedProxies: onlyLoopback})
-	rawConn(t, e2, proxyHeader("192.0.2.1:4711")+"GET /x HTTP/1.1\r\n")
+	rawConn(t, e2, header+"GET /x HTTP/1.1\r\n")
 	conn, err := e2.HTTP().Accept()
 	if err != nil {
 		t.Fatal(err)

@@ -127,7 +127,7 @@ func (c *Client) input(b []byte) {
 	c.loop.bytesIn.Add(uint64(len(b)))
 	hs := c.hs.Load()
 	switch {
-	case hs != nil && hs.proxied:
+	case hs != nil && !hs.begun:
 		if b = c.readProxyHeader(hs, b); len(b) == 0 {
 			return
 		}

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"carillon/engine/ws"
 )
@@ -50,7 +51,7 @@ func (c *Client) refuse(err error, label string) {
 	hs := c.hs.Load()
 	e.freeRoom(hs)
 	e.backlog.set(&hs.holding, 0)
-	c.writeBytesLocked(answer.appendAnswer(nil, e.opts.Lang, header...))
+	c.writeBytesLocked(answer.appendAnswer(nil, e.opts.Lang, hs.noBody, header...))
 	if c.out == nil {
 		c.finishWritingLocked()
 	}
@@ -75,12 +76,21 @@ func (c *Client) giveUp(label string) {
 
 const labelInternal = "internal error"
 
-// appendAnswer appends the HTTP answer, with the API's error object as its body.
-func (e *RefuseError) appendAnswer(b []byte, l Lang, header ...ws.HeaderField) []byte {
+// dateFormat is that of RFC 9110 section 5.6.7, for times in UTC.
+const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
+
+// appendAnswer appends the HTTP answer, with the API's error object as its body, which
+// the answer to a HEAD lacks.
+func (e *RefuseError) appendAnswer(b []byte, l Lang, noBody bool, header ...ws.HeaderField) []byte {
+	header = append(header, ws.HeaderField{Name: "Date", Value: time.Now().UTC().Format(dateFormat)})
 	if e.Status == 503 || e.Status == 429 {
 		header = append(header, ws.HeaderField{Name: "Retry-After", Value: "1"})
 	}
-	return ws.AppendHTTPError(b, e.Status, "application/json; charset=utf-8", string(e.appendJSON(nil, l)), header...)
+	const contentType = "application/json; charset=utf-8"
+	if noBody {
+		return ws.AppendHTTPErrorToHEAD(b, e.Status, contentType, header...)
+	}
+	return ws.AppendHTTPError(b, e.Status, contentType, string(e.appendJSON(nil, l)), header...)
 }
 
 // appendJSON appends the API's error object.

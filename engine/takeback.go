@@ -39,7 +39,7 @@ func (e *Engine) Upgrade(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := hc.giveBack(head); err != nil {
 		e.refused.add(labelDescriptors)
-		_, _ = conn.Write(errOverloaded.appendAnswer(nil, e.opts.Lang))
+		_, _ = conn.Write(errOverloaded.appendAnswer(nil, e.opts.Lang, r.Method == http.MethodHead))
 		_ = conn.Close()
 	}
 	return nil
@@ -69,7 +69,7 @@ func (c *handedConn) giveBack(read []byte) error {
 	old := c.h.c
 	e := c.l.e
 	l := e.loops[fd%len(e.loops)]
-	hs := &handshake{holding: holding{in: true}, back: read, over: e.again(old.remote().Addr())}
+	hs := &handshake{holding: holding{in: true}, begun: true, back: read, over: e.again(old.remote().Addr())}
 	back := &Client{loop: l, nc: newConn(fd), tls: c.h.tls}
 	back.setRemote(old.remote())
 	hs.c = back

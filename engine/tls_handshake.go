@@ -70,6 +70,7 @@ func (h *tlsShake) received(b []byte) {
 		c.mu.Lock()
 		c.tls = nil
 		c.mu.Unlock()
+		c.hs.Load().noBody = asksHEAD(h.in)
 		c.refuse(&RefuseError{Status: 400, Code: CodeConnectFailed, Detail: "this port speaks TLS: use wss:// or https://"}, "no tls")
 	case starts && !c.loop.e.shakeHands(h):
 		c.giveUp(labelTLSHandshakes)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unique"
 
 	"carillon/engine/ws"
 	"carillon/registry"
@@ -15,9 +14,11 @@ import (
 // handshake is what a connection owns until it is open. It is the poller's.
 type handshake struct {
 	holding        // head and parked
-	head    []byte // of the request, if it comes in parts
+	head    []byte // of the request, or what is before it, if it comes in parts
+	begun   bool   // it is known whether a header of the PROXY protocol comes first
+	proxied bool   // a trusted proxy's: such a header may come
 	ours    bool   // the request line asks for Options.Path
-	proxied bool   // a header of the PROXY protocol may come first
+	noBody  bool   // the request is a HEAD: no answer to it has a body
 	over    string // the label of the limit per address that it is over, if any
 
 	room bool // memory was taken for a client
@@ -58,78 +59,142 @@ func (c *Client) opensAt(hs *handshake, b []byte) {
 	}
 }
 
-// readHead gathers the request head. Most come in one piece, are parsed where
-// they lie in the poller's buffer, and cost none.
+// readHead gathers the request head. Most come in one piece, are parsed where they lie
+// in the poller's buffer, and cost none.
 func (c *Client) readHead(hs *handshake, b []byte) {
-	e := c.loop.e
 	searched := max(0, len(hs.head)-len(headEnd)+1)
 	inParts := hs.head != nil
 	if inParts {
 		hs.head = append(hs.head, b...)
 		b = hs.head
 	}
-	if !hs.ours {
-		_, path, known, err := ws.PeekRequestLine(b)
-		hs.ours = known && string(path) == e.opts.Path
-		switch {
-		case err != nil && e.asksForUs(b):
-			c.refuse(err, "")
-			return
-		case err != nil || known && !hs.ours:
-			c.handOver(b, err)
-			return
-		}
+	hs.noBody = asksHEAD(b)
+	if !c.route(hs, b) {
+		return
 	}
+	limit := c.loop.e.opts.MaxHandshakeBytes
 	end := bytes.Index(b[searched:], headEnd)
-	if end < 0 && len(b) <= e.opts.MaxHandshakeBytes {
+	switch whole := end >= 0; {
+	case whole && searched+end+len(headEnd) <= limit:
+		c.request(hs, b)
+	case whole || len(b) > limit:
+		c.refuse(&RefuseError{Status: 431, Code: CodeConnectFailed, Detail: fmt.Sprintf("a request head of at most %d bytes", limit)}, "head_size")
+	default:
 		if !inParts {
 			hs.head = slices.Clone(b)
 		}
-		e.gathered(hs, hs.head)
-		return
+		c.loop.e.gathered(hs, hs.head)
 	}
-	if end < 0 || searched+end+len(headEnd) > e.opts.MaxHandshakeBytes {
-		c.refuse(&RefuseError{Status: 431, Code: CodeConnectFailed,
-			Detail: fmt.Sprintf("a request head of at most %d bytes", e.opts.MaxHandshakeBytes)}, "head_size")
-		return
+}
+
+// route reports whether the request is for Options.Path, as far as that is known of its
+// front. If not, it is no longer ours.
+func (c *Client) route(hs *handshake, b []byte) bool {
+	if hs.ours {
+		return true
 	}
+	e := c.loop.e
+	_, path, known, err := ws.PeekRequestLine(b)
+	hs.ours = known && string(path) == e.opts.Path
+	switch {
+	case err != nil && e.asksForUs(b):
+		c.refuse(err, "")
+		return false
+	case err != nil || known && !hs.ours:
+		c.handOver(b, err)
+		return false
+	}
+	return true
+}
+
+// asksForUs reports whether what is no request was meant for Options.Path. What was
+// not is net/http's, which also takes targets that are not ASCII.
+func (e *Engine) asksForUs(b []byte) bool {
+	rest, ok := bytes.CutPrefix(b, []byte("GET "+e.opts.Path))
+	return ok && (len(rest) == 0 || strings.IndexByte(" ?#", rest[0]) >= 0)
+}
+
+// asksHEAD reports whether b is the front of a HEAD request, well-formed or not.
+func asksHEAD(b []byte) bool { return bytes.HasPrefix(b, []byte("HEAD ")) }
+
+// request handles the head at the front of b, which is whole.
+func (c *Client) request(hs *handshake, b []byte) {
 	req, n, err := ws.ParseRequest(b)
-	if err == nil {
-		err = req.CheckUpgrade()
-	}
 	if err != nil {
 		c.refuse(err, "")
 		return
 	}
-	if e.trusts(c.remote().Addr()) && !c.readForwardedFor(hs, req.Values("X-Forwarded-For")) {
-		c.refuse(&RefuseError{Status: 400, Code: CodeConnectFailed, Field: "X-Forwarded-For", Detail: "IP addresses"}, "forwarded")
-		return
+	for _, check := range checks {
+		if label, err := check(c, hs, &req); err != nil {
+			c.refuse(err, label)
+			return
+		}
 	}
-	if hs.over != "" {
-		c.refuse(errTooMany, hs.over)
-		return
+	c.identify(hs, &Handshake{req: req, remote: c.remote()}, b[n:])
+}
+
+// checks are what a request has to pass before it is asked who the client is. The
+// label goes with an error, as for refuse.
+var checks = []func(c *Client, hs *handshake, r *ws.Request) (label string, err error){
+	checkUpgrade, checkAddr, checkMaxConnections, checkMemory, checkOrigin,
+}
+
+func checkUpgrade(_ *Client, _ *handshake, r *ws.Request) (string, error) {
+	return "", r.CheckUpgrade()
+}
+
+func checkAddr(c *Client, hs *handshake, r *ws.Request) (string, error) {
+	c.noteForwarded(hs, r)
+	return hs.over, refuseIf(hs.over != "", errTooMany)
+}
+
+func checkMaxConnections(c *Client, _ *handshake, _ *ws.Request) (string, error) {
+	return labelMaxConnections, refuseIf(c.loop.e.overLimit(0), errOverloaded)
+}
+
+func checkMemory(c *Client, hs *handshake, _ *ws.Request) (string, error) {
+	hs.room = c.loop.e.hasRoom()
+	return labelMemory, refuseIf(!hs.room, errOverloaded)
+}
+
+func checkOrigin(c *Client, _ *handshake, r *ws.Request) (string, error) {
+	return "origin", refuseIf(!c.loop.e.originAllowed(r), errOrigin)
+}
+
+func refuseIf(bad bool, err *RefuseError) error {
+	if bad {
+		return err
 	}
-	if e.overLimit(0) {
-		c.refuse(errOverloaded, labelMaxConnections)
-		return
+	return nil
+}
+
+var (
+	errOverloaded = &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "try again in a moment"}
+	errTooMany    = &RefuseError{Status: 429, Code: CodeConnectFailed, Detail: "too many connections from this address"}
+	errOrigin     = &RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Origin", Detail: "an allowed origin"}
+)
+
+// originAllowed is a browser's protection from other people's pages. On loopback
+// every page is somebody at the same machine.
+func (e *Engine) originAllowed(r *ws.Request) bool {
+	if len(e.opts.AllowOrigins) == 0 && e.loopback {
+		return true
 	}
-	if hs.room = e.hasRoom(); !hs.room {
-		c.refuse(errOverloaded, labelMemory)
-		return
-	}
-	if !e.originAllowed(&req) {
-		c.refuse(&RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Origin", Detail: "an allowed origin"}, "origin")
-		return
-	}
-	h := &Handshake{req: req, remote: c.remote()}
+	return ws.OriginAllowed(r.Origin(), r.Host, e.opts.AllowOrigins)
+}
+
+// identify finds out who the client is, here or on a goroutine of Authenticate, and
+// admits it. rest came behind the request.
+func (c *Client) identify(hs *handshake, h *Handshake, rest []byte) {
+	e := c.loop.e
 	if e.opts.Authenticate == nil {
 		id, err := QueryIdentity(h)
 		if c.admit(h, id, err) {
-			c.opensAt(hs, b[n:])
+			c.opensAt(hs, rest)
 		}
 		return
 	}
-	hs.authenticating, hs.parked, hs.head = true, slices.Clone(b[n:]), nil
+	hs.authenticating, hs.parked, hs.head = true, slices.Clone(rest), nil
 	e.sockets.listen(c, false)
 	e.gathered(hs, hs.parked)
 	// The context ends Authenticate in time; this is for one that does not listen.
@@ -144,37 +209,22 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 	}
 }
 
-// asksForUs reports whether what is no request was meant for Options.Path. What was
-// not is net/http's, which also takes targets that are not ASCII.
-func (e *Engine) asksForUs(b []byte) bool {
-	rest, ok := bytes.CutPrefix(b, []byte("GET "+e.opts.Path))
-	return ok && (len(rest) == 0 || strings.IndexByte(" ?#", rest[0]) >= 0)
-}
-
-var (
-	errOverloaded = &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "try again in a moment"}
-	errTooMany    = &RefuseError{Status: 429, Code: CodeConnectFailed, Detail: "too many connections from this address"}
-)
-
-// originAllowed is a browser's protection from other people's pages. On loopback
-// every page is somebody at the same machine.
-func (e *Engine) originAllowed(r *ws.Request) bool {
-	if len(e.opts.AllowOrigins) == 0 && e.loopback {
-		return true
-	}
-	return ws.OriginAllowed(r.Origin(), r.Host, e.opts.AllowOrigins)
-}
-
 // admit opens c for the identity, or refuses it. True means that c is open.
 func (c *Client) admit(h *Handshake, id Identity, err error) bool {
+	label := "identity"
 	if err == nil {
 		err = id.check()
+	}
+	if err == nil {
+		if err = c.chooseSubprotocol(h, id); err != nil {
+			label = "subprotocol"
+		}
 	}
 	if err == nil {
 		err = c.open(h, id)
 	}
 	if err != nil {
-		c.refuse(err, "identity")
+		c.refuse(err, label)
 		return false
 	}
 	return true
@@ -193,16 +243,13 @@ func (c *Client) open(h *Handshake, id Identity) error {
 	if err != nil {
 		return err
 	}
-	c.raw = slices.Contains(h.req.Subprotocols(), SubprotocolRaw)
 	extensions := ""
 	if e.opts.Compress {
 		window := 0
 		window, extensions = ws.NegotiateDeflate(h.req.Values("Sec-WebSocket-Extensions"))
 		c.window = uint8(window)
 	}
-	if id.User != "" {
-		c.user = unique.Make(id.User)
-	}
+	c.setNames(id.User, id.Subprotocol)
 	c.mu.Lock()
 	if c.state != stateHandshake || e.phase.Load() != phaseRunning {
 		c.mu.Unlock()
@@ -245,7 +292,7 @@ func (e *Engine) appendWelcome(b []byte, c *Client, req *ws.Request, id, extensi
 		return ws.AppendSwitchingProtocols(b, req.Key(), SubprotocolRaw, extensions,
 			ws.HeaderField{Name: "Carillon-Client-Id", Value: c.ID().String()})
 	}
-	b = ws.AppendSwitchingProtocols(b, req.Key(), "", extensions)
+	b = ws.AppendSwitchingProtocols(b, req.Key(), c.Subprotocol(), extensions)
 	if e.opts.NoWelcome {
 		return b
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,7 +59,17 @@ func TestRefusals(t *testing.T) {
 		{"long group", fmt.Sprintf(upgrade, "system_id=1&group_name="+long), 400, CodeBadParameter, "group_name", "identity"},
 		{"empty group", fmt.Sprintf(upgrade, "system_id=1&group_name=a&group_name="), 400, CodeBadParameter, "group_name", "identity"},
 		{"too many groups", fmt.Sprintf(upgrade, "system_id=1&group_name=a&group_name=b&group_name=c"), 400, CodeBadParameter, "group_name", "identity"},
-		{"bad percent", fmt.Sprintf(upgrade, "system_id=%zz"), 400, CodeBadParameter, "query", "identity"},
+		{"bad percent", fmt.Sprintf(upgrade, "system_id=%zz"), 400, CodeBadParameter, "system_id", "identity"},
+		{"bad percent in a user", fmt.Sprintf(upgrade, "system_id=1&user_id=100%"), 400, CodeBadParameter, "user_id", "identity"},
+		{"bad percent in a group", fmt.Sprintf(upgrade, "system_id=1&group_name=a&group_name=%a"), 400, CodeBadParameter, "group_name", "identity"},
+		{"bad percent, name encoded", fmt.Sprintf(upgrade, "system%5Fid=%zz"), 400, CodeBadParameter, "system_id", "identity"},
+		{"semicolon", fmt.Sprintf(upgrade, "system_id=1;user_id=2"), 400, CodeBadParameter, "system_id", "identity"},
+		{"two users", fmt.Sprintf(upgrade, "user_id=1&system_id=1&user_id="), 400, CodeBadParameter, "user_id", "identity"},
+		{"system of another's field", fmt.Sprintf(upgrade, "x=1;system_id=1"), 400, CodeNoSystem, "system_id", "identity"},
+		{"other subprotocol", offering("graphql-ws"), 400, CodeConnectFailed, "Sec-WebSocket-Protocol", "subprotocol"},
+		{"other subprotocols", offering("a, b", "c"), 400, CodeConnectFailed, "Sec-WebSocket-Protocol", "subprotocol"},
+		{"other case", offering("Carillon.Raw"), 400, CodeConnectFailed, "Sec-WebSocket-Protocol", "subprotocol"},
+		{"no token", offering("a b"), 400, CodeConnectFailed, "Sec-WebSocket-Protocol", "subprotocol"},
 		{"no upgrade", "GET /ws?system_id=1 HTTP/1.1\r\nHost: a\r\n\r\n", 426, CodeConnectFailed, "", "upgrade"},
 		{"old version", strings.Replace(fmt.Sprintf(upgrade, "system_id=1"), "Version: 13", "Version: 8", 1), 426, CodeConnectFailed, "", "version"},
 		{"short key", strings.Replace(fmt.Sprintf(upgrade, "system_id=1"), "dGhlIHNhbXBsZSBub25jZQ==", "dGhl", 1), 400, CodeConnectFailed, "", "key"},
@@ -81,15 +92,22 @@ func TestRefusals(t *testing.T) {
 			continue
 		}
 		var body struct {
-			Code  Code
-			Msg   string
-			Field string
+			Code   Code
+			Msg    string
+			Field  string
+			Detail string
 		}
 		if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
 			t.Errorf("%s: body: %v", tt.name, err)
 		}
 		if resp.StatusCode != tt.status || body.Code != tt.code || body.Field != tt.field || body.Msg != tt.code.Text(Chinese) {
 			t.Errorf("%s: %d %+v, want %d with code %d about %q", tt.name, resp.StatusCode, body, tt.status, tt.code, tt.field)
+		}
+		if date, err := http.ParseTime(resp.Header.Get("Date")); err != nil || time.Since(date) > time.Minute || time.Until(date) > time.Second {
+			t.Errorf("%s: Date: %s", tt.name, resp.Header.Get("Date"))
+		}
+		if tt.reason == "subprotocol" && !strings.Contains(body.Detail, SubprotocolRaw) {
+			t.Errorf("%s: %q does not name what there is", tt.name, body.Detail)
 		}
 		if n, err := conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 			t.Errorf("%s: after the answer: %d bytes, %v, want EOF", tt.name, n, err)
@@ -102,6 +120,152 @@ func TestRefusals(t *testing.T) {
 	eventually(t, "all sockets are closed", func() bool { return e.conns.Load() == 0 })
 	if s := e.Stats(); s.Accepted != 0 || s.Connections != 0 {
 		t.Errorf("refused clients are in the stats: %+v", s)
+	}
+}
+
+// offering is a handshake with these lines of subprotocols.
+func offering(lines ...string) string {
+	head := strings.TrimSuffix(fmt.Sprintf(upgrade, "system_id=1"), "\r\n")
+	for _, line := range lines {
+		head += "Sec-WebSocket-Protocol: " + line + "\r\n"
+	}
+	return head + "\r\n"
+}
+
+// answerTo sends a request and returns all that comes back, until the end.
+func answerTo(t *testing.T, e *Engine, request string) string {
+	t.Helper()
+	b, err := io.ReadAll(rawConn(t, e, request))
+	if err != nil {
+		t.Errorf("%.60q: %v", request, err)
+	}
+	return string(b)
+}
+
+// No answer to a HEAD has a body, whatever it is refused for.
+func TestHEAD(t *testing.T) {
+	server, _ := testTLS(t)
+	plain := newEngine(t, Options{MaxHandshakeBytes: 512})
+	public := newEngine(t, Options{TLS: server})
+	proxied := newEngine(t, Options{TrustedProxies: onlyLoopback})
+	full := newEngine(t, Options{MaxHandshakeBytes: 512, ServeHTTP: true})
+	full.http.mu.Lock()
+	for range maxHTTPConns {
+		full.http.all[new(handed)] = struct{}{}
+	}
+	full.http.mu.Unlock()
+	for _, tt := range []struct {
+		name   string
+		e      *Engine
+		sent   string
+		status int
+	}{
+		{"the clients' path", plain, strings.Replace(fmt.Sprintf(upgrade, "system_id=1"), "GET", "HEAD", 1), 405},
+		{"without an upgrade", plain, "HEAD /ws HTTP/1.1\r\nHost: a\r\n\r\n", 405},
+		{"another path", plain, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 404},
+		{"absolute-form", plain, "HEAD http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 404},
+		{"malformed target", plain, "HEAD x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		{"malformed line", plain, "HEAD /ws HTTP/1.1\nHost: a\n\n", 400},
+		{"malformed header", plain, "HEAD /ws HTTP/1.1\r\nHost : a\r\n\r\n", 400},
+		{"other version", plain, "HEAD /ws HTTP/2.0\r\nHost: a\r\n\r\n", 505},
+		{"long head", plain, "HEAD /ws HTTP/1.1\r\nX: " + strings.Repeat("y", 600), 431},
+		{"long target", plain, "HEAD /" + strings.Repeat("y", 600), 431},
+		{"TLS missing", public, "HEAD /ws HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		{"behind a PROXY header", proxied, proxyHeader("192.0.2.1:1") + "HEAD /ws HTTP/1.1\r\nHost: a\r\n\r\n", 405},
+		{"behind a PROXY header, not trusted", plain, "PROXY UNKNOWN\r\nHEAD /ws HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		{"no room for HTTP", full, "HEAD /stats HTTP/1.1\r\nHost: a\r\n\r\n", 503},
+		{"method in small letters is another", plain, "head / HTTP/1.1\r\nHost: a\r\n\r\n", 404},
+	} {
+		got := answerTo(t, tt.e, tt.sent)
+		head, body, ok := strings.Cut(got, "\r\n\r\n")
+		if !strings.HasPrefix(head, fmt.Sprintf("HTTP/1.1 %d ", tt.status)) || !ok || !strings.Contains(head, "\r\nDate: ") {
+			t.Errorf("%s: %q, want %d with a Date", tt.name, got, tt.status)
+		}
+		if isHEAD := strings.Contains(tt.sent, "HEAD "); isHEAD != (body == "") || isHEAD == strings.Contains(head, "Content-Length") {
+			t.Errorf("%s: the answer %q", tt.name, got)
+		}
+	}
+	full.http.mu.Lock()
+	clear(full.http.all)
+	full.http.mu.Unlock()
+	// Nor has one for want of a descriptor.
+	for method, hasBody := range map[string]bool{"HEAD": false, "GET": true} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		io.WriteString(conn, method+" /ws HTTP/1.1\r\nHost: a\r\n\r\n")
+		accepted, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := accepted.(*net.TCPConn).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := syscall.Dup(int(file.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file.Close()
+		accepted.Close()
+		plain.refuseUnread(fd)
+		b, err := io.ReadAll(conn)
+		if _, body, _ := strings.Cut(string(b), "\r\n\r\n"); err != nil || !strings.Contains(string(b), "503") || (body != "") != hasBody {
+			t.Errorf("%s without a descriptor: %q, %v", method, b, err)
+		}
+	}
+	// In pieces, too.
+	conn := rawConn(t, plain, "HE")
+	time.Sleep(5 * time.Millisecond)
+	io.WriteString(conn, "AD /ws HTTP/1.1\r\nHost: a\r\n")
+	time.Sleep(5 * time.Millisecond)
+	io.WriteString(conn, "\r\n")
+	if b, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(b), "\r\n\r\n") {
+		t.Errorf("in pieces: %q, %v", b, err)
+	}
+}
+
+// What is wrong with other people's fields refuses nobody.
+func TestOtherQueryFields(t *testing.T) {
+	e := newEngine(t, Options{})
+	for _, q := range []string{
+		"x=%zz&", "x=a;b&", ";&", "%zz&", "%zz=1&", "&&=&", "system_id%zz=2&", "system_id;=2&", "x=%FF&x=%&", "utm=100%&", "?&",
+	} {
+		for _, query := range []string{q + "system_id=s&user_id=u%20u&group_name=a+b", "system_id=s&user_id=u+u&group_name=a%20b&" + q} {
+			p := dial(t, e, query)
+			if c, ok := e.Client(p.id); !ok || c.System() != "s" || c.User() != "u u" || fmt.Sprint(c.Groups()) != "[a b]" {
+				t.Errorf("%s: %v %v %v %v", query, ok, c.System(), c.User(), c.Groups())
+			}
+			p.CloseNow()
+		}
+	}
+}
+
+// The longest head that is taken, in one piece and in many, and one byte more.
+func TestMaxHandshakeBytes(t *testing.T) {
+	for limit, o := range map[int]Options{16 << 10: {}, 600: {MaxHandshakeBytes: 600}, 100_000: {MaxHandshakeBytes: 100_000}} {
+		e := newEngine(t, o)
+		for more, status := range map[int]int{0: 101, 1: 431} {
+			for _, piece := range []int{1 << 20, 100} {
+				head := fmt.Sprintf(upgrade, "system_id=1")
+				head = strings.Replace(head, "\r\n\r\n", "\r\nCookie: \r\n\r\n", 1)
+				head = strings.Replace(head, "Cookie: ", "Cookie: "+strings.Repeat("c", limit+more-len(head)), 1)
+				conn := rawConn(t, e, "")
+				for i := 0; i < len(head); i += piece {
+					io.WriteString(conn, head[i:min(i+piece, len(head))])
+				}
+				if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != status {
+					t.Errorf("a head of %d bytes in pieces of %d: %v, %v, want %d", len(head), piece, resp, err, status)
+				}
+			}
+		}
 	}
 }
 

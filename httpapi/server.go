@@ -20,10 +20,14 @@ func NewServer(h http.Handler, logger zerolog.Logger) *http.Server {
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      pushTimeout + time.Minute,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    MaxHeaderBytes(16 << 10),
 		ErrorLog:          log.New(warnings{logger}, "", 0),
 	}
 }
+
+// MaxHeaderBytes is what to tell an http.Server that is to take request heads of up to
+// head bytes, but for at least 4 KiB: by itself it takes 4 KiB more than it is told.
+func MaxHeaderBytes(head int) int { return max(head-4<<10, 1) }
 
 // warnings is a log.Logger's output.
 type warnings struct{ log zerolog.Logger }

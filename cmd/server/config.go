@@ -144,7 +144,7 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	f.add(number{&o.MaxConnections, 0}.init(), "max-connections", "`number` of open sockets, 0 for as many as there are descriptors; over it, handshakes are answered 503")
 	f.add(number{&o.MaxPerIP, 0}.init(), "max-per-ip", "`number` of open sockets of one address, or /64 of IPv6, 0 for any; over it, handshakes are answered 429; loopback has no such limit")
 	f.add(number{&o.HandshakesPerIP, 0}.init(), "handshakes-per-ip", "`number` of handshakes of one address in a second, 0 for any")
-	f.add(networks{&o.TrustedProxies}, "trusted-proxies", "`networks` such as 10.0.0.0/8, with commas between, whose PROXY header (version 2) or X-Forwarded-For says whom a connection is from")
+	f.add(networks{&o.TrustedProxies}, "trusted-proxies", "`networks` such as 10.0.0.0/8, with commas between, whose PROXY header (version 1 or 2), X-Forwarded-For or Forwarded says whom a connection is from; a PROXY header of others is refused")
 	f.add(bound{number{&o.MaxInboundMessages, 100_000}.init()}, "max-inbound-rate", "`number` of frames that a client may send in a second, pings and fragments too, 0 for any")
 	f.add(sizeInt{&o.MaxInboundBytes, 0}.init(), "max-inbound-bytes", "bytes that a client may send in a second, a `size`, compressed messages counted as what they inflate to; 0 for any; by default 64 times -max-message")
 	f.add(size{&o.MemoryLimit, availableMemory("/") / 10 * 8}.init(), "memory-limit", "memory to stay under, a `size`; Go's own limit is set to it, and close to it handshakes are answered 503; by default 80 % of what the control group or the machine has")
@@ -154,7 +154,7 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	f.add(count{number{&o.MaxGroups, 64}.init()}, "max-groups", "`number` of groups of one client")
 	f.add(count{number{&o.MaxPendingPushes, 1024}.init()}, "max-pending", "`number` of pushes to one system that may wait for their turn; over it, they are answered 503")
 	f.add(size{&o.MaxPendingBytes, 64 << 20}.init(), "max-pending-bytes", "what all pushes that wait may hold, a `size`")
-	f.add(sizeInt{&o.MaxHandshakeBytes, 8 << 10}.init(), "max-handshake", "largest request head, a `size`")
+	f.add(sizeInt{&o.MaxHandshakeBytes, 16 << 10}.init(), "max-handshake", "largest request head, of clients and of API calls, a `size`")
 
 	f.group("Times")
 	f.add(span{&o.HandshakeTimeout, 10 * time.Second}.init(), "handshake-timeout", "`time` from accept to a complete request head")

@@ -94,6 +94,7 @@ func TestConformanceHandshake(t *testing.T) {
 		{"no space after the colons", strings.ReplaceAll(request(""), ": ", ":"), 101, "", ""},
 		{"spaces and tabs around values", request("", "Upgrade: \t websocket \t", key+" AAECAwQFBgcICQoLDA0ODw== "), 101, "", ""},
 		{"Content-Length 0", request("", "Content-Length: 0"), 101, "", ""},
+		{"12 KB of cookies", request("", "Cookie: "+strings.Repeat("a", 12_000)), 101, "", ""},
 		{"any origin on loopback", request("", "Origin: https://elsewhere.example"), 101, "", ""},
 
 		{"HTTP/1.0", request("GET /ws?system_id=1 HTTP/1.0"), 400, "http_1_0", ""},
@@ -124,9 +125,9 @@ func TestConformanceHandshake(t *testing.T) {
 		{"no colon", request("", "X"), 400, "header_name", ""},
 		{"NUL in a value", request("", "X: a\x00b"), 400, "header_value", ""},
 		{"too many lines", request("", strings.Repeat("X: a\r\n", 100)+"X: a"), 431, "header_count", ""},
-		{"long head", request("", "X: "+strings.Repeat("a", 8<<10)), 431, "head_size", ""},
-		{"long head without an end", "GET /ws HTTP/1.1\r\nX: " + strings.Repeat("a", 8<<10), 431, "head_size", ""},
-		{"long request line", request("GET /ws?system_id=" + strings.Repeat("a", 8<<10) + " HTTP/1.1"), 431, "head_size", ""},
+		{"long head", request("", "X: "+strings.Repeat("a", 16<<10)), 431, "head_size", ""},
+		{"long head without an end", "GET /ws HTTP/1.1\r\nX: " + strings.Repeat("a", 16<<10), 431, "head_size", ""},
+		{"long request line", request("GET /ws?system_id=" + strings.Repeat("a", 16<<10) + " HTTP/1.1"), 431, "head_size", ""},
 		{"no system", request("GET /ws HTTP/1.1"), 400, "identity", ""},
 
 		{"POST", request("POST /ws?system_id=1 HTTP/1.1", "Connection: close", "Content-Length: 0"), 405, "method", "Allow: GET"},

@@ -109,6 +109,7 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 			return err
 		}
 		defer apiListener.Close()
+		apiListener = fromProxies(apiListener, c.engine.TrustedProxies, log)
 		if c.engine.TLS != nil {
 			apiListener = tls.NewListener(apiListener, c.engine.TLS)
 		}
@@ -117,6 +118,7 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 		return err
 	}
 	srv := httpapi.NewServer(api, log)
+	srv.MaxHeaderBytes = httpapi.MaxHeaderBytes(c.engine.MaxHandshakeBytes)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(apiListener) }()
 

@@ -21,7 +21,8 @@ func (e *HandshakeError) Is(target error) bool {
 	return ok && t.Reason == e.Reason
 }
 
-// AppendTo appends the answer, with the message as its body.
+// AppendTo appends the answer, with the message as its body. It is for any method but
+// HEAD; see AppendHTTPErrorToHEAD.
 func (e *HandshakeError) AppendTo(dst []byte) []byte {
 	return AppendHTTPError(dst, e.Status, "text/plain; charset=utf-8", e.Message+"\n", e.Header...)
 }

@@ -23,18 +23,31 @@ func AppendSwitchingProtocols(dst []byte, key, subprotocol, extensions string, e
 
 // AppendHTTPError appends a complete HTTP/1.1 answer that ends the connection.
 // extra lines follow the four of its own: Content-Type, Content-Length,
-// X-Content-Type-Options and Connection. There is no Date, since the package
-// reads no clock.
+// X-Content-Type-Options and Connection. A Date, which RFC 9110 section 6.6.1 asks
+// of whoever has a clock, is one of them: the package reads none.
 func AppendHTTPError(dst []byte, status int, contentType, body string, extra ...HeaderField) []byte {
+	return append(appendErrorHead(dst, status, contentType, len(body), extra), body...)
+}
+
+// AppendHTTPErrorToHEAD is AppendHTTPError for a HEAD request, whose answer has no
+// body (RFC 9110 section 9.3.2). Nor has it a Content-Length, which would have to be
+// GET's: where the method is what is refused, GET has another answer.
+func AppendHTTPErrorToHEAD(dst []byte, status int, contentType string, extra ...HeaderField) []byte {
+	return appendErrorHead(dst, status, contentType, -1, extra)
+}
+
+// appendErrorHead leaves the Content-Length out if it is negative.
+func appendErrorHead(dst []byte, status int, contentType string, contentLength int, extra []HeaderField) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)
 	dst = append(dst, ' ')
 	dst = append(dst, statusText(status)...)
 	dst = append(dst, '\r', '\n')
 	dst = appendField(dst, "Content-Type", contentType)
-	dst = append(dst, "Content-Length: "...)
-	dst = strconv.AppendInt(dst, int64(len(body)), 10)
-	dst = append(dst, "\r\nX-Content-Type-Options: nosniff\r\nConnection: close"...)
+	if contentLength >= 0 {
+		dst = appendField(dst, "Content-Length", strconv.Itoa(contentLength))
+	}
+	dst = append(dst, "X-Content-Type-Options: nosniff\r\nConnection: close"...)
 	for _, f := range extra {
 		if equalFold(f.Name, "Upgrade") {
 			dst = append(dst, ", upgrade"...) // RFC 9110 section 7.8 wants it named
@@ -44,8 +57,7 @@ func AppendHTTPError(dst []byte, status int, contentType, body string, extra ...
 	for _, f := range extra {
 		dst = appendField(dst, f.Name, f.Value)
 	}
-	dst = append(dst, '\r', '\n')
-	return append(dst, body...)
+	return append(dst, '\r', '\n')
 }
 
 // appendField appends a header line. Control characters in the value become
