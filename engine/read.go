@@ -54,10 +54,7 @@ func (c *Client) undecoded() bool {
 // putDown notes at the end of a turn what c keeps, which is nothing between messages.
 // It must not be called while c waits for its turn.
 func (c *Client) putDown(r *reader) {
-	if len(r.pongs) > 0 {
-		c.writeControl(r.pongs)
-		r.pongs = r.pongs[:0]
-	}
+	c.writePongs(r)
 	e := c.loop.e
 	if !r.Idle() || c.unread() || r.discarded > 0 {
 		e.backlog.set(&r.holding, r.Held()+cap(r.rest))
@@ -225,6 +222,7 @@ func (c *Client) read(b []byte) {
 			return
 		}
 		if err != nil {
+			c.writePongs(r)
 			c.protocolError(err)
 			return // the decoder remembers, and stays
 		}
@@ -237,6 +235,7 @@ func (c *Client) read(b []byte) {
 		case ws.Ping:
 			r.pongs = ws.AppendFrame(r.pongs, ws.OpPong, ev.Payload)
 		case ws.Close:
+			c.writePongs(r)
 			c.peerClosed(ev.Code)
 			return
 		}
@@ -250,15 +249,21 @@ func (c *Client) read(b []byte) {
 	}
 }
 
+// writePongs answers the pings that came since the last answer of any kind, so that
+// answers go in the order of what they answer. Many pings cost one write.
+func (c *Client) writePongs(r *reader) {
+	if len(r.pongs) > 0 {
+		c.writeControl(r.pongs)
+		r.pongs = r.pongs[:0]
+	}
+}
+
 func (c *Client) message(r *reader, op ws.Opcode, payload []byte) {
 	if c.closing() {
 		r.Skim = true
 		return
 	}
-	if len(r.pongs) > 0 { // answers go in the order of what they answer
-		c.writeControl(r.pongs)
-		r.pongs = r.pongs[:0]
-	}
+	c.writePongs(r)
 	c.msgsIn.Add(1)
 	c.loop.msgsIn.Add(1)
 	handle := c.loop.e.opts.OnMessage
