@@ -118,8 +118,8 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 		c.refuse(errOverloaded, "memory")
 		return
 	}
-	if !e.originAllowed(&req) {
-		c.refuse(&RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Origin", Detail: "an allowed origin"}, "origin")
+	if err := e.checkOrigin(&req, c.remote().Addr()); err != nil {
+		c.refuse(err, "origin")
 		return
 	}
 	h := &Handshake{req: req, remote: c.remote()}
@@ -157,15 +157,6 @@ var (
 	errOverloaded = &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "try again in a moment"}
 	errTooMany    = &RefuseError{Status: 429, Code: CodeConnectFailed, Detail: "too many connections from this address"}
 )
-
-// originAllowed is a browser's protection from other people's pages. On loopback
-// every page is somebody at the same machine.
-func (e *Engine) originAllowed(r *ws.Request) bool {
-	if len(e.opts.AllowOrigins) == 0 && e.loopback {
-		return true
-	}
-	return ws.OriginAllowed(r.Origin(), r.Host, e.opts.AllowOrigins)
-}
 
 // admit opens c for the identity, or refuses it. True means that c is open.
 func (c *Client) admit(h *Handshake, id Identity, err error) bool {
