@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/tls"
 	"net"
 	"os"
 	"slices"
@@ -127,6 +128,19 @@ func (c *handedConn) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	return c.Conn.Read(b)
+}
+
+// CloseWrite sends FIN, behind what was written; net/http asks for it when it ends a
+// connection whose peer still sends.
+func (c *handedConn) CloseWrite() error {
+	socket := c.Conn
+	if t, ok := socket.(*tls.Conn); ok {
+		if err := t.CloseWrite(); err != nil {
+			return err
+		}
+		socket = t.NetConn().(*tlsStream).handed
+	}
+	return socket.(*net.TCPConn).CloseWrite()
 }
 
 // Close implements net.Conn.
