@@ -22,6 +22,8 @@ func NewServer(h http.Handler, logger zerolog.Logger) *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(warnings{logger}, "", 0),
+		// "OPTIONS *" is a request as any other: without a key it gets 401.
+		DisableGeneralOptionsHandler: true,
 	}
 }
 
