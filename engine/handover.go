@@ -15,7 +15,7 @@ const (
 	// have; one that is over, or newcomers when all are taken, get the place of one that
 	// waits for a request, if there is any.
 	maxHTTPConns = 1024
-	maxHTTPPerIP = maxHTTPConns / 4
+	maxHTTPPerIP = maxHTTPConns / 2
 )
 
 // handOver gives a connection that does not ask for the WebSocket path to the

@@ -81,9 +81,19 @@ type Options struct {
 	MaxAuthenticating int
 
 	// AllowOrigins are the pages that browsers may connect from, such as
-	// https://*.example.com, or * for all. Default: pages of the same host and port;
-	// any page while Addr is a loopback address.
+	// https://*.example.com, or * for all. Default: pages of the same host and port,
+	// as AllowHosts has it; and pages of localhost and loopback addresses, if the request
+	// is made to such a host, comes from loopback, and bears no proxy's header (Via,
+	// Forwarded, X-Forwarded-For and the like). Who sends no Origin is no browser, and
+	// not concerned.
 	AllowOrigins []string
+	// AllowHosts are the names under which pages of the same host may connect, such as
+	// push.example.com, *.example.com for all below it, or * for any. IP addresses and
+	// localhost always may. This is against DNS rebinding: a page whose own name was
+	// pointed at this server. Default: any name, but none while Addr is a loopback
+	// address; behind a proxy on the same machine that passes the public Host on, name
+	// it.
+	AllowHosts []string
 
 	// MaxMessageBytes bounds a message from a client, over all its fragments; a
 	// longer one closes with 1009. A compressed one counts inflated. Default 64 KiB.
@@ -205,6 +215,11 @@ func (o Options) withDefaults() (Options, error) {
 	for _, p := range o.AllowOrigins {
 		if !ws.ValidOriginPattern(p) {
 			return o, fmt.Errorf("engine: AllowOrigins: %q matches no origin: want one such as https://*.example.com, or *", p)
+		}
+	}
+	for _, h := range o.AllowHosts {
+		if !ws.ValidHostName(h) {
+			return o, fmt.Errorf("engine: AllowHosts: %q: want a name without a port, such as push.example.com, or *", h)
 		}
 	}
 	o.TrustedProxies = slices.Clone(o.TrustedProxies)

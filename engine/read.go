@@ -156,7 +156,7 @@ func (c *Client) deaf() bool {
 // discardMost is how much is read of a client that is not listened to, so that the
 // close frame or the answer on its way to it is not destroyed by a reset (RFC 9112
 // section 9.6). Beyond, it has to wait for CloseTimeout.
-const discardMost = 1 << 20
+const discardMost = 64 << 20
 
 func (c *Client) discard(n int) {
 	r := c.reader()

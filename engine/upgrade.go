@@ -158,7 +158,7 @@ func checkMemory(c *Client, hs *handshake, _ *ws.Request) (string, error) {
 }
 
 func checkOrigin(c *Client, _ *handshake, r *ws.Request) (string, error) {
-	return "origin", refuseIf(!c.loop.e.originAllowed(r), errOrigin)
+	return "origin", c.loop.e.checkOrigin(r, c.remote().Addr())
 }
 
 func refuseIf(bad bool, err *RefuseError) error {
@@ -171,17 +171,7 @@ func refuseIf(bad bool, err *RefuseError) error {
 var (
 	errOverloaded = &RefuseError{Status: 503, Code: CodeConnectFailed, Detail: "try again in a moment"}
 	errTooMany    = &RefuseError{Status: 429, Code: CodeConnectFailed, Detail: "too many connections from this address"}
-	errOrigin     = &RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Origin", Detail: "an allowed origin"}
 )
-
-// originAllowed is a browser's protection from other people's pages. On loopback
-// every page is somebody at the same machine.
-func (e *Engine) originAllowed(r *ws.Request) bool {
-	if len(e.opts.AllowOrigins) == 0 && e.loopback {
-		return true
-	}
-	return ws.OriginAllowed(r.Origin(), r.Host, e.opts.AllowOrigins)
-}
 
 // identify finds out who the client is, here or on a goroutine of Authenticate, and
 // admits it. rest came behind the request.

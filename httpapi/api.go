@@ -6,6 +6,8 @@
 //	srv := httpapi.NewServer(api, logger)
 //	err = srv.Serve(eng.HTTP())
 //
+// On a listener of its own, give Serve a NewListener.
+//
 // # Calls
 //
 //	POST /push_to_client     system_id client_id data
@@ -49,6 +51,8 @@
 //	400 10011  system_id is missing
 //	400 10017  a field or the body is not as it must be
 //	401 10014  the API key is missing or wrong
+//	403 10014  a browser sent this from another origin ("Origin"), or it calls the
+//	           server by a name that is not the server's ("Host")
 //	404 10004  no such client in that system
 //	404 10017  no such path
 //	405 10016  wrong method; the Allow header has the right ones
@@ -58,10 +62,25 @@
 //	500 10015  a defect of the server
 //	503 10008  a push to one client was lost: its connection could not take it
 //	503 10008  too many pushes wait; with Retry-After, and nothing was sent
+//	503 10002  too many connections to the API; with Retry-After
 //	503 10015  the server is shutting down
 //	504 10008  the push takes longer than five minutes; it goes on
 //
-// An answer of 400 to 426 means that nothing was done.
+// An answer of 400 to 426 means that nothing was done. Every request is answered, and
+// what it asks for does not depend on the caller staying: one that sends FIN behind its
+// request still gets the answer. An answer of 401, and one that does not wait for the
+// rest of the request's body, ends the connection; up to 64 MiB of the rest are taken
+// off the caller for up to 10 s, so that it can read the answer.
+//
+// # Browsers
+//
+// The API is for backends. What a browser sends for a page of another origin is
+// refused with 403 (see http.CrossOriginProtection), but for GET, of which other pages
+// cannot read the answer. As long as no key is needed, Host must be an IP address,
+// localhost or one of AllowHosts, so that a page cannot read it either after its own
+// name was pointed at the server (DNS rebinding). The exceptions are /healthz and
+// /readyz, which load balancers ask for under any Host, and which tell nothing. 403
+// and not 421: trying again over another connection would not help.
 package httpapi
 
 import (
@@ -69,6 +88,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,6 +96,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"carillon/engine"
+	"carillon/engine/ws"
 )
 
 // pushTimeout bounds how long an answer waits for a fan-out: one to a million
@@ -92,6 +113,13 @@ type Options struct {
 	// "Authorization: Bearer KEY"; several allow to change keys without a gap.
 	// GET of /, /healthz and /readyz needs none. Default: nothing needs a key.
 	APIKeys []string
+	// AllowHosts are the names by which the server may be called, besides IP addresses
+	// and localhost: push.example.com, *.example.com for all below it, or * for any; see
+	// Browsers above. Default: any where keys are needed, otherwise none.
+	AllowHosts []string
+	// APIOnly says that clients connect to another listener. A request for
+	// WebSocketPath is then told so.
+	APIOnly bool
 	// Version is what /stats says. Default "dev".
 	Version string
 	// WebSocketPath is where clients connect, for the page and for the answer to
@@ -110,9 +138,13 @@ type API struct {
 	keys    []keySum
 	version string
 	wsPath  string
+	apiOnly bool
 	log     zerolog.Logger
 	page    page
 	timeout time.Duration
+
+	checkHost bool
+	hosts     []string // AllowHosts
 }
 
 // New checks the options and makes the API. The engine need not have started.
@@ -122,7 +154,8 @@ func New(o Options) (*API, error) {
 	}
 	a := &API{
 		eng: o.Engine, lang: o.Lang, log: o.Logger, timeout: pushTimeout,
-		version: strings.ToValidUTF8(o.Version, "?"), wsPath: o.WebSocketPath,
+		version: strings.ToValidUTF8(o.Version, "?"), wsPath: o.WebSocketPath, apiOnly: o.APIOnly,
+		checkHost: len(o.APIKeys) == 0 || len(o.AllowHosts) > 0, hosts: slices.Clone(o.AllowHosts),
 	}
 	if a.version == "" {
 		a.version = "dev"
@@ -139,6 +172,11 @@ func New(o Options) (*API, error) {
 		}
 		a.keys = append(a.keys, sumKey(key))
 	}
+	for _, name := range o.AllowHosts {
+		if !ws.ValidHostName(name) {
+			return nil, fmt.Errorf("httpapi: AllowHosts: %q: want a name without a port, such as push.example.com, or *", name)
+		}
+	}
 	a.page = newPage(a.wsPath, len(a.keys) > 0)
 	return a, nil
 }
@@ -146,6 +184,7 @@ func New(o Options) (*API, error) {
 type route struct {
 	methods string // as in an Allow header
 	open    bool   // GET needs no key
+	probe   bool   // GET may come under any Host
 	handle  func(*call) error
 }
 
@@ -155,21 +194,21 @@ const (
 )
 
 var routes = map[string]route{
-	"/push_to_client":    {post, false, (*call).pushToClient},
-	"/push_to_clients":   {post, false, (*call).pushToClients},
-	"/push_to_group":     {post, false, (*call).pushToGroup},
-	"/push_to_system":    {post, false, (*call).pushToSystem},
-	"/push_to_all":       {post, false, (*call).pushToAll},
-	"/bind_to_group":     {post, false, (*call).bind},
-	"/unbind_from_group": {post, false, (*call).unbind},
-	"/close_client":      {post, false, (*call).closeClient},
-	"/close":             {post, false, (*call).closeClient},
-	"/client":            {get, false, (*call).client},
-	"/clients":           {get, false, (*call).clients},
-	"/stats":             {get, false, (*call).stats},
-	"/healthz":           {get, true, (*call).healthz},
-	"/readyz":            {get, true, (*call).readyz},
-	"/":                  {get, true, (*call).demo},
+	"/push_to_client":    {post, false, false, (*call).pushToClient},
+	"/push_to_clients":   {post, false, false, (*call).pushToClients},
+	"/push_to_group":     {post, false, false, (*call).pushToGroup},
+	"/push_to_system":    {post, false, false, (*call).pushToSystem},
+	"/push_to_all":       {post, false, false, (*call).pushToAll},
+	"/bind_to_group":     {post, false, false, (*call).bind},
+	"/unbind_from_group": {post, false, false, (*call).unbind},
+	"/close_client":      {post, false, false, (*call).closeClient},
+	"/close":             {post, false, false, (*call).closeClient},
+	"/client":            {get, false, false, (*call).client},
+	"/clients":           {get, false, false, (*call).clients},
+	"/stats":             {get, false, false, (*call).stats},
+	"/healthz":           {get, true, true, (*call).healthz},
+	"/readyz":            {get, true, true, (*call).readyz},
+	"/":                  {get, true, false, (*call).demo},
 }
 
 // ServeHTTP implements http.Handler.
@@ -190,6 +229,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		a.log.Debug().Str("method", r.Method).Str("path", r.URL.Path).Str("remote", r.RemoteAddr).
 			Int("status", c.status).Dur("took", time.Since(start)).Msg("request")
+		c.linger()
 	}()
 	if err := c.serve(); err != nil {
 		c.refuse(err)
@@ -203,27 +243,31 @@ type call struct {
 	w   http.ResponseWriter
 	r   *http.Request
 	*fields
-	status int // 0 until the answer begins
+	bodyRead bool // to its end
+	closing  bool // the answer is the connection's last
+	status   int  // 0 until the answer begins
 }
+
+func isGet(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
 func (c *call) serve() error {
 	a, path := c.api, c.r.URL.Path
-	isGet := c.r.Method == http.MethodGet || c.r.Method == http.MethodHead
+	if path == a.wsPath {
+		return c.webSocket()
+	}
+	isGet := isGet(c.r)
 	rt, known := routes[path]
+	if err := c.checkBrowser(rt.probe && isGet); err != nil {
+		return err
+	}
 	if !(rt.open && isGet) && !a.authorized(c.r) {
+		c.closing = true // strangers keep no connections
 		return &problem{
 			status: http.StatusUnauthorized, code: engine.CodeUnauthorized, field: "Authorization",
 			detail: "want a configured API key, as Bearer KEY", header: [2]string{"WWW-Authenticate", `Bearer realm="carillon"`},
 		}
 	}
 	switch {
-	case path == a.wsPath && isGet:
-		return &problem{
-			status: http.StatusUpgradeRequired, code: engine.CodeConnectFailed, field: "Upgrade",
-			detail: "want a WebSocket handshake", header: [2]string{"Upgrade", "websocket"},
-		}
-	case path == a.wsPath:
-		return wrongMethod(http.MethodGet)
 	case !known:
 		return &problem{
 			status: http.StatusNotFound, code: engine.CodeBadParameter, field: "path",
@@ -236,7 +280,7 @@ func (c *call) serve() error {
 	if isGet {
 		c.fields, err = decodeForm("query", c.r.URL.RawQuery)
 	} else {
-		c.fields, err = readFields(c.w, c.r)
+		c.fields, err = c.readFields()
 	}
 	if err != nil {
 		return err
@@ -251,6 +295,9 @@ func (c *call) begin(status int, contentType string, size int) {
 	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	if c.closing = c.closing || c.mustClose(); c.closing {
+		h.Set("Connection", "close")
+	}
 	if size >= 0 {
 		h.Set("Content-Length", strconv.Itoa(size))
 	}

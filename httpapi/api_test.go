@@ -1,12 +1,16 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -23,11 +27,12 @@ import (
 
 // A server is a real one: an engine and the API on its listener.
 type server struct {
-	t   *testing.T
-	eng *engine.Engine
-	api *API
-	url string
-	log *lockedBuffer
+	t      *testing.T
+	eng    *engine.Engine
+	api    *API
+	url    string
+	log    *lockedBuffer
+	client *tls.Config // of a client of the API, nil without TLS
 }
 
 type lockedBuffer struct {
@@ -49,34 +54,128 @@ func (l *lockedBuffer) String() string {
 
 func newServer(t *testing.T, o Options) *server {
 	t.Helper()
-	eng, err := engine.New(engine.Options{Addr: "127.0.0.1:0", ServeHTTP: true, Lang: o.Lang})
-	if err != nil {
+	return newServerOn(t, o, port{})
+}
+
+// A port is how the API is reached.
+type port struct {
+	own bool // not on the engine's listener
+	tls bool
+}
+
+var ports = []port{{}, {tls: true}, {own: true}, {own: true, tls: true}}
+
+func newServerOn(t *testing.T, o Options, on port) *server {
+	t.Helper()
+	s := &server{t: t, log: &lockedBuffer{}}
+	eo := engine.Options{Addr: "127.0.0.1:0", ServeHTTP: !on.own, Lang: o.Lang}
+	if on.tls {
+		eo.TLS, s.client = testTLS(t)
+	}
+	var err error
+	if s.eng, err = engine.New(eo); err != nil {
 		t.Fatal(err)
 	}
-	logs := &lockedBuffer{}
-	o.Engine, o.Logger = eng, zerolog.New(logs)
-	api, err := New(o)
-	if err != nil {
+	o.Engine, o.Logger = s.eng, zerolog.New(s.log)
+	if s.api, err = New(o); err != nil {
 		t.Fatal(err)
 	}
-	if err := eng.Start(); err != nil {
+	if err := s.eng.Start(); err != nil {
 		t.Fatal(err)
 	}
-	srv, served := NewServer(api, o.Logger), make(chan struct{})
+	ln := s.eng.HTTP()
+	if on.own {
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		ln = NewListener(ln, ListenerOptions{TLS: on.tls})
+		if on.tls {
+			ln = tls.NewListener(ln, eo.TLS)
+		}
+	}
+	srv, served := NewServer(s.api, o.Logger), make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = srv.Serve(eng.HTTP())
+		_ = srv.Serve(ln)
 	}()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := eng.Shutdown(ctx); err != nil && !errors.Is(err, engine.ErrShutdown) {
+		if err := s.eng.Shutdown(ctx); err != nil && !errors.Is(err, engine.ErrShutdown) {
 			t.Errorf("engine.Shutdown: %v", err)
 		}
 		_ = srv.Close()
 		<-served
 	})
-	return &server{t: t, eng: eng, api: api, url: "http://" + eng.Addr().String(), log: logs}
+	s.url = "http://" + ln.Addr().String()
+	return s
+}
+
+// testTLS returns a server's and a client's configuration.
+func testTLS(t *testing.T) (server, client *tls.Config) {
+	lender := httptest.NewTLSServer(nil) // of its certificate
+	defer lender.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(lender.Certificate())
+	return &tls.Config{Certificates: lender.TLS.Certificates}, &tls.Config{RootCAs: roots, ServerName: "example.com"}
+}
+
+// connect opens a connection to the API.
+func (s *server) connect() net.Conn {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if s.client != nil {
+		conn = tls.Client(conn, s.client)
+	}
+	return conn
+}
+
+// settled opens a connection to the API that net/http has got. On the event loop, TLS
+// has limits of its own for what comes during its handshake: no more than 1 MiB, and
+// no FIN.
+func (s *server) settled() (net.Conn, *bufio.Reader) {
+	s.t.Helper()
+	conn := s.connect()
+	r := bufio.NewReader(conn)
+	if s.client != nil {
+		_, _ = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		readAnswer(s.t, r, "GET")
+	}
+	return conn, r
+}
+
+// exchange sends a request and returns all that comes until the connection ends.
+func (s *server) exchange(request string) string {
+	s.t.Helper()
+	conn, r := s.settled()
+	if _, err := io.WriteString(conn, request); err != nil {
+		s.t.Fatal(err)
+	}
+	b, err := io.ReadAll(r)
+	if err != nil {
+		s.t.Fatalf("%.60q: %v, behind %.200q", request, err, b)
+	}
+	return string(b)
+}
+
+// readAnswer reads one of several answers.
+func readAnswer(t *testing.T, r *bufio.Reader, method string) (*http.Response, string) {
+	t.Helper()
+	resp, err := http.ReadResponse(r, &http.Request{Method: method})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("body behind %q: %v", b, err)
+	}
+	return resp, string(b)
 }
 
 // do sends a request and returns the answer with its body read.
@@ -351,7 +450,7 @@ func TestPanicIsAnsweredAndLogged(t *testing.T) {
 	var logs bytes.Buffer
 	a := &API{log: zerolog.New(&logs), timeout: time.Second}
 	rec := httptest.NewRecorder()
-	a.ServeHTTP(rec, httptest.NewRequest("GET", "/stats", nil))
+	a.ServeHTTP(rec, httptest.NewRequest("GET", "http://localhost/stats", nil))
 	if got := rec.Body.String(); rec.Code != 500 || !strings.Contains(got, `"code":10015`) || strings.Contains(got, "nil pointer") {
 		t.Errorf("answer: %d %s", rec.Code, got)
 	}

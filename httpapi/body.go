@@ -21,7 +21,8 @@ type decoder func(body []byte) (*fields, error)
 
 // readFields reads the body of a POST, which must have one of the three types.
 // What must be refused for its headers is not read.
-func readFields(w http.ResponseWriter, r *http.Request) (*fields, error) {
+func (c *call) readFields() (*fields, error) {
+	r := c.r
 	decode, err := decoderFor(r.Header.Get("Content-Type"))
 	if err != nil {
 		return nil, err
@@ -34,12 +35,13 @@ func readFields(w http.ResponseWriter, r *http.Request) (*fields, error) {
 	if r.ContentLength > maxBody {
 		return nil, bodyTooLarge()
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, r.Body, maxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return nil, bodyTooLarge()
 	} else if err != nil {
 		return nil, badField("body", "a body as long as its headers say, in time")
 	}
+	c.bodyRead = true
 	return decode(body)
 }
 
@@ -50,12 +52,10 @@ func unsupported(field, want string, header [2]string) *problem {
 	}
 }
 
-// bodyTooLarge also ends the connection: the rest of the body is not worth
-// reading to get at the next request.
 func bodyTooLarge() *problem {
 	return &problem{
 		status: http.StatusRequestEntityTooLarge, code: engine.CodeBadParameter,
-		field: "body", detail: "want at most 1 MiB", header: [2]string{"Connection", "close"},
+		field: "body", detail: "want at most 1 MiB",
 	}
 }
 

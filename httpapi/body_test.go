@@ -107,7 +107,7 @@ func TestBoundsOfABody(t *testing.T) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	fmt.Fprintf(conn, "POST /push_to_client HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", maxBody+1)
+	fmt.Fprintf(conn, "POST /push_to_client HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", maxBody+1)
 	if line := make([]byte, 12); true {
 		if _, err := io.ReadFull(conn, line); err != nil || string(line) != "HTTP/1.1 413" {
 			t.Errorf("announced: %q, %v", line, err)

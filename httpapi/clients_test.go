@@ -19,7 +19,7 @@ import (
 
 // serve calls a handler without a listener.
 func serve(a *API, method, path, body string) *httptest.ResponseRecorder {
-	req := httptest.NewRequest(method, path, strings.NewReader(body))
+	req := httptest.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
 	req.Header.Set("Content-Type", typeJSON)
 	rec := httptest.NewRecorder()
 	a.ServeHTTP(rec, req)

@@ -65,13 +65,11 @@ func problemOf(err error) *problem {
 }
 
 // refuse answers with an error. A defect is logged, and its text kept from the
-// peer. If the answer has begun, or nobody waits for it, there is none.
+// peer. If the answer has begun, there is none. Whether the peer still waits is not
+// for us to know: one that sent FIN may be reading.
 func (c *call) refuse(err error) {
 	p := problemOf(err)
 	if p == nil {
-		if c.r.Context().Err() != nil {
-			return
-		}
 		c.api.log.Error().Err(err).Str("path", c.r.URL.Path).Msg("request failed")
 		p = &problem{status: http.StatusInternalServerError, code: engine.CodeInternal}
 	}
@@ -80,11 +78,14 @@ func (c *call) refuse(err error) {
 	}
 	if p.header[0] != "" {
 		c.w.Header().Set(p.header[0], p.header[1])
-		if p.header[0] == "Upgrade" {
+		if p.header[0] == "Upgrade" && !c.mustClose() {
 			c.w.Header().Set("Connection", "upgrade") // RFC 9110 section 7.8
 		}
 	}
-	_ = c.answer(p.status, newObject(nil).
-		int("code", int(p.code)).str("msg", p.code.Text(c.api.lang)).
-		str("field", p.field).str("detail", p.detail).end())
+	_ = c.answer(p.status, p.body(c.api.lang))
+}
+
+func (p *problem) body(l engine.Lang) []byte {
+	return newObject(nil).int("code", int(p.code)).str("msg", p.code.Text(l)).
+		str("field", p.field).str("detail", p.detail).end()
 }

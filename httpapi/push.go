@@ -7,10 +7,12 @@ import (
 	"carillon/engine"
 )
 
-// waiting bounds how long the call waits for a push, which ends early when the
-// peer goes away. The push itself goes on.
+// waiting bounds how long the call waits for a push; the push itself goes on. The
+// request's own context will not do: net/http ends it when the caller sends FIN, which
+// says that no further request comes, and not that nobody reads the answer. Who is gone
+// altogether costs a connection of those that are bounded, for as long as its push.
 func (c *call) waiting() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(c.r.Context(), c.api.timeout)
+	return context.WithTimeout(context.WithoutCancel(c.r.Context()), c.api.timeout)
 }
 
 func (c *call) pushToClient() error {
@@ -66,13 +68,13 @@ func (c *call) pushToClients() error {
 		b = e.appendTo(b, c.api.lang).end()
 		if len(b) >= 32<<10 {
 			if _, err := c.w.Write(b); err != nil {
-				return err
+				return nil // as in answer
 			}
 			b = b[:0]
 		}
 	}
-	_, err = c.w.Write(append(b, ']'))
-	return err
+	_, _ = c.w.Write(append(b, ']'))
+	return nil
 }
 
 func outcomeCode(o engine.Outcome) engine.Code {
@@ -114,15 +116,15 @@ func (c *call) pushToMany(t engine.Target, e envelope) error {
 		return err
 	}
 	e.code, e.data = engine.CodeSent, echo
-	var err error
+	ctx, cancel := c.waiting()
+	defer cancel()
 	if set {
-		if e.message, err = c.api.eng.Post(c.r.Context(), t, m); err != nil {
+		var err error
+		if e.message, err = c.api.eng.Post(ctx, t, m); err != nil {
 			return err
 		}
 		return c.answer(http.StatusAccepted, e.appendTo(nil, c.api.lang).end())
 	}
-	ctx, cancel := c.waiting()
-	defer cancel()
 	report, err := c.api.eng.Push(ctx, t, m)
 	if err != nil {
 		return err

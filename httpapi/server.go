@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"carillon/engine"
 )
 
 // NewServer returns a server for h, an API or what wraps one, whose limits suit
@@ -14,7 +16,7 @@ import (
 // minutes from then on, of which a push may take five, and an idle connection stays
 // for two. What net/http has to say goes to logger as warnings.
 func NewServer(h http.Handler, logger zerolog.Logger) *http.Server {
-	return &http.Server{
+	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -22,7 +24,11 @@ func NewServer(h http.Handler, logger zerolog.Logger) *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    MaxHeaderBytes(16 << 10),
 		ErrorLog:          log.New(warnings{logger}, "", 0),
+		// "OPTIONS *" is a request as any other: without a key it gets 401.
+		DisableGeneralOptionsHandler: true,
 	}
+	engine.ServeUpgrade(srv)
+	return srv
 }
 
 // MaxHeaderBytes is what to tell an http.Server that is to take request heads of up to

@@ -17,16 +17,16 @@ import (
 )
 
 // browse opens a page in a headless browser until the test ends.
-func browse(t *testing.T, page string) {
+func browse(t *testing.T, page string, flags ...string) {
 	t.Helper()
 	profile, err := os.MkdirTemp("", "carillon-browser")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(needs(t, "chromium"),
+	cmd := exec.Command(needs(t, "chromium"), append(flags,
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
 		"--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-		"--user-data-dir="+profile, page)
+		"--user-data-dir="+profile, page)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a browser is many processes
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -114,14 +114,15 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	f.SetOutput(io.Discard) // our caller prints the error, on one line
 	o := &c.engine
 	lang, policy := "zh", "close"
-	var keys, origins list
+	var keys, origins, hosts list
 	var keyFile string
 
 	f.group("Listening")
 	f.add(text{&o.Addr, "127.0.0.1:9991"}.init(), "addr", "`host:port` for WebSocket clients and, unless -api-addr is set, the HTTP API")
 	f.add(text{&c.apiAddr, ""}.init(), "api-addr", "`host:port` for the HTTP API alone; -addr then serves only clients")
 	f.add(text{&o.Path, "/ws"}.init(), "path", "`path` where clients connect")
-	f.add(&origins, "allow-origin", "`patterns` of pages that browsers may connect from, such as https://*.example.com, with commas between; default: pages of the same host, and any page while -addr is loopback")
+	f.add(&origins, "allow-origin", "`patterns` of pages that browsers may connect from, such as https://*.example.com, with commas between; default: pages of the same host and port, and those of this machine (http://localhost:3000) that connect to it without a proxy between")
+	f.add(&hosts, "allow-host", "`names` of this server, such as push.example.com or *.example.com, with commas between, by which the API may be called and pages of the same host may connect, besides IP addresses and localhost; default: any if there is an API key, otherwise none, but for clients any if -addr is not loopback")
 
 	f.group("TLS")
 	f.add(text{&c.tlsCert, ""}.init(), "tls-cert", "PEM `file` with the certificate and those above it: both listeners then speak TLS; it is read again when it changes")
@@ -200,7 +201,7 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 	if o.MaxQueuedTotal == 0 && o.MemoryLimit > 0 {
 		o.MaxQueuedTotal = max(o.MemoryLimit/4, 1<<20)
 	}
-	o.AllowOrigins, c.apiKeys = origins, keys
+	o.AllowOrigins, o.AllowHosts, c.apiKeys = origins, hosts, keys
 	if keyFile != "" {
 		b, err := os.ReadFile(keyFile)
 		if err != nil {
@@ -210,6 +211,11 @@ func parseConfig(args, environ []string, stdout io.Writer) (config, error) {
 		if len(c.apiKeys) == 0 {
 			return c, fmt.Errorf("-api-key-file: %s has no key in it", keyFile)
 		}
+	}
+	if len(o.AllowHosts) == 0 && len(c.apiKeys) > 0 {
+		// A key is for servers that others reach, and they by a name: through a proxy
+		// on this machine, too.
+		o.AllowHosts = []string{"*"}
 	}
 	return c, c.checkExposure()
 }

@@ -95,7 +95,8 @@ func TestConformanceHandshake(t *testing.T) {
 		{"spaces and tabs around values", request("", "Upgrade: \t websocket \t", key+" AAECAwQFBgcICQoLDA0ODw== "), 101, "", ""},
 		{"Content-Length 0", request("", "Content-Length: 0"), 101, "", ""},
 		{"12 KB of cookies", request("", "Cookie: "+strings.Repeat("a", 12_000)), 101, "", ""},
-		{"any origin on loopback", request("", "Origin: https://elsewhere.example"), 101, "", ""},
+		{"page of the same host", request("", "Origin: http://localhost"), 101, "", ""},
+		{"page of the same machine", request("", "Origin: http://127.0.0.1:3000"), 101, "", ""},
 
 		{"HTTP/1.0", request("GET /ws?system_id=1 HTTP/1.0"), 400, "http_1_0", ""},
 		{"no Host", request("", "Host:"), 400, "host", ""},
@@ -118,6 +119,7 @@ func TestConformanceHandshake(t *testing.T) {
 		{"key of 15 bytes", request("", key+"AAECAwQFBgcICQoLDA0O"), 400, "key", ""},
 		{"key of 17 bytes", request("", key+"AAECAwQFBgcICQoLDA0ODxA="), 400, "key", ""},
 		{"key not in base64", request("", key+"AAECAwQFBgcI*QoLDA0ODw=="), 400, "key", ""},
+		{"other page", request("", "Origin: https://elsewhere.example"), 403, "origin", ""},
 		{"two Origins", request("", "Origin: http://a", "Origin: http://a"), 400, "origin_count", ""},
 		{"line feed alone", strings.Replace(request(""), "\r\nUpgrade", "\nUpgrade", 1), 400, "line_ending", ""},
 		{"folded line", request("", "X: a\r\n b"), 400, "header_name", ""},

@@ -1,6 +1,10 @@
 package main
 
-import "syscall"
+import (
+	"syscall"
+
+	"carillon/httpapi"
+)
 
 // raiseDescriptorLimit raises the soft limit to the hard one, and returns it.
 func raiseDescriptorLimit() (uint64, error) {
@@ -17,10 +21,10 @@ func raiseDescriptorLimit() (uint64, error) {
 }
 
 // connectionsPossible is how many clients so many descriptors allow. The others are
-// for connections to the API (at most 1,024), handshakes that are refused (256), six
+// for connections to the API, on either port, handshakes that are refused (256), six
 // for each loop, files and logs.
 func connectionsPossible(descriptors uint64, loops int) int {
 	const most = 1 << 31 // engine's limit
-	reserved := 1300 + 6*uint64(loops)
+	reserved := httpapi.ListenerDescriptors + 256 + 20 + 6*uint64(loops)
 	return int(min(max(descriptors, reserved+1)-reserved, most))
 }

@@ -98,7 +98,7 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 	}
 	api, err := httpapi.New(httpapi.Options{
 		Engine: eng, Lang: c.engine.Lang, APIKeys: c.apiKeys, Version: versionText(),
-		WebSocketPath: c.engine.Path, Logger: log,
+		AllowHosts: c.engine.AllowHosts, WebSocketPath: c.engine.Path, APIOnly: c.apiAddr != "", Logger: log,
 	})
 	if err != nil {
 		return err
@@ -109,6 +109,9 @@ func run(args, environ []string, stdout, stderr io.Writer, stop <-chan os.Signal
 			return err
 		}
 		defer apiListener.Close()
+		apiListener = httpapi.NewListener(apiListener, httpapi.ListenerOptions{
+			Shared: c.engine.TrustedProxies, TLS: c.engine.TLS != nil, Lang: c.engine.Lang, Logger: log,
+		})
 		apiListener = fromProxies(apiListener, c.engine.TrustedProxies, log)
 		if c.engine.TLS != nil {
 			apiListener = tls.NewListener(apiListener, c.engine.TLS)

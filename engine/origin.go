@@ -1,0 +1,54 @@
+package engine
+
+import (
+	"net/netip"
+	"strings"
+
+	"carillon/engine/ws"
+)
+
+// checkOrigin is what keeps other people's pages out, which a visitor's browser
+// connects with the visitor's cookies or from inside of the visitor's network. It
+// goes by what the request says and not by the address listened on: behind a proxy on
+// the same machine, everybody comes from loopback. peer is whom the connection is
+// from.
+func (e *Engine) checkOrigin(r *ws.Request, peer netip.Addr) error {
+	origin := r.Origin()
+	switch {
+	case ws.OriginAllowed(origin, r.Host, e.opts.AllowOrigins):
+		// "The same host" is also true of a page whose name was pointed here.
+		if origin == "" || len(e.opts.AllowOrigins) > 0 || e.hostAllowed(r.Host) {
+			return nil
+		}
+		return &RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Host",
+			Detail: "an IP address, localhost or a configured name (AllowHosts, -allow-host) of the server"}
+	case len(e.opts.AllowOrigins) == 0 && ws.LoopbackOrigin(origin) && ws.LoopbackHost(r.Host) && e.isDirect(r, peer):
+		return nil // a developer's page, on another port
+	}
+	return &RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Origin",
+		Detail: "an allowed origin (AllowOrigins, -allow-origin)"}
+}
+
+// hostAllowed holds the Host of pages against Options.AllowHosts. Without them, a
+// server that only its own machine reaches is known under no name.
+func (e *Engine) hostAllowed(host string) bool {
+	if len(e.opts.AllowHosts) == 0 && !e.loopback {
+		return true
+	}
+	return ws.HostAllowed(host, e.opts.AllowHosts)
+}
+
+// isDirect reports whether the request comes from this machine, as far as one can
+// see without a proxy between.
+func (e *Engine) isDirect(r *ws.Request, peer netip.Addr) bool {
+	if !peer.IsLoopback() || e.trusts(peer) {
+		return false
+	}
+	for name := range r.Headers() {
+		switch name = strings.ToLower(name); {
+		case name == "forwarded", name == "via", name == "x-real-ip", strings.HasPrefix(name, "x-forwarded"):
+			return false
+		}
+	}
+	return true
+}
