@@ -15,7 +15,8 @@ var (
 	// ErrNoClient means that no open client of that id exists in that system.
 	// It is the same whether the id is unknown or another system's.
 	ErrNoClient = errors.New("engine: no such client")
-	// ErrBusy means that MaxPendingPushes pushes to that system already wait.
+	// ErrBusy means that MaxPendingPushes pushes to that system already wait, or pushes
+	// that keep MaxPendingBytes.
 	// Nothing was sent; try again later.
 	ErrBusy = errors.New("engine: too many pushes in flight")
 	// ErrShutdown means that the engine does not run: before Start, or after
