@@ -23,7 +23,7 @@ const (
 // request, if it is none; net/http knows how to answer that.
 func (c *Client) handOver(b []byte, parseErr error) {
 	e := c.loop.e
-	if !e.opts.ServeHTTP {
+	if !e.opts.ServeHTTP || c.hs.Load().returned { // net/http thought that it was for Options.Path
 		if parseErr == nil {
 			parseErr = &RefuseError{Status: 404, Code: CodeConnectFailed, Detail: "WebSocket clients connect to " + e.opts.Path}
 		}

@@ -24,6 +24,7 @@ type loop struct {
 	takers map[*Client]uint64 // bytes acknowledged by those who answer late; the housekeeper's
 
 	turns turns  // the poller's
+	serve func() // serveLate, made once
 	buf   []byte // the poller's, for reading
 
 	msgsIn, msgsOut   atomic.Uint64
@@ -50,6 +51,7 @@ func newLoop(e *Engine, index int) *loop {
 		takers: map[*Client]uint64{},
 		buf:    make([]byte, readBufferBytes),
 	}
+	l.serve = l.serveLate
 	l.tasks.init()
 	return l
 }

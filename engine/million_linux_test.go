@@ -72,11 +72,11 @@ func TestMillion(t *testing.T) {
 	var most int64
 	c.phase("two minutes", func() { most = c.turn(120) })
 	for n := range c.n {
-		if pings := c.s.peers[n].Load() / peerPing; pings != 2 {
-			t.Fatalf("client %d was pinged %d times in 120 s of silence, want twice", n, pings)
+		if pings := c.s.peers[n].Load() / peerPing; pings != 4 && pings != 5 {
+			t.Fatalf("client %d was pinged %d times in 120 s of silence, want 4 or 5", n, pings)
 		}
 	}
-	if fair := int64(c.n) / 27; most > 2*fair {
+	if fair := int64(c.n) / 12; most > 2*fair {
 		t.Errorf("%d clients were pinged in one second; evenly spread it were %d", most, fair)
 	}
 

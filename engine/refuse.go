@@ -86,7 +86,7 @@ func (e *RefuseError) appendAnswer(b []byte, l Lang, noBody bool, header ...ws.H
 	if e.Status == 503 || e.Status == 429 {
 		header = append(header, ws.HeaderField{Name: "Retry-After", Value: "1"})
 	}
-	const contentType = "application/json; charset=utf-8"
+	const contentType = "application/json" // as the API's: RFC 8259 section 11 has no charset
 	if noBody {
 		return ws.AppendHTTPErrorToHEAD(b, e.Status, contentType, header...)
 	}

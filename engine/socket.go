@@ -46,7 +46,7 @@ func (s kernelSockets) watch(c *Client) {
 	c.loop.waker.call(func() {
 		if err := s.add(c); err != nil {
 			c.notWatched(err)
-		} else if hs := c.hs.Load(); hs.back != nil {
+		} else if hs := c.hs.Load(); hs.returned {
 			c.readBack(hs)
 		}
 	})

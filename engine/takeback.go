@@ -11,8 +11,8 @@ import (
 )
 
 // ErrNotHanded is what Upgrade returns for a request that did not come over the listener
-// HTTP.
-var ErrNotHanded = errors.New("engine: the request's connection is not the engine's")
+// HTTP, or is for another path.
+var ErrNotHanded = errors.New("engine: the request is not for the engine's clients")
 
 // Upgrade serves a request for Options.Path that came over the listener HTTP, behind
 // another one on the same connection (RFC 9112 section 9.3): it takes the connection back,
@@ -20,7 +20,7 @@ var ErrNotHanded = errors.New("engine: the request's connection is not the engin
 // a handler's of the http.Server, which must not use them any more, unless there is an
 // error: then nothing was done. It does not wait for the client.
 func (e *Engine) Upgrade(w http.ResponseWriter, r *http.Request) error {
-	if hc, ok := r.Context().Value(handedKey{}).(*handedConn); !ok || hc.l != e.http {
+	if hc, ok := r.Context().Value(handedKey{}).(*handedConn); !ok || hc.l != e.http || r.URL.Path != e.opts.Path {
 		return ErrNotHanded
 	}
 	if e.phase.Load() != phaseRunning {
@@ -69,7 +69,7 @@ func (c *handedConn) giveBack(read []byte) error {
 	old := c.h.c
 	e := c.l.e
 	l := e.loops[fd%len(e.loops)]
-	hs := &handshake{holding: holding{in: true}, begun: true, back: read, over: e.again(old.remote().Addr())}
+	hs := &handshake{holding: holding{in: true}, begun: true, returned: true, back: read, over: e.again(old.remote().Addr())}
 	back := &Client{loop: l, nc: newConn(fd), tls: c.h.tls}
 	back.setRemote(old.remote())
 	hs.c = back

@@ -67,7 +67,7 @@ func (l *loop) endTurn(c *Client) {
 // wait puts c behind those who wait for their turn.
 func (l *loop) wait(c *Client) {
 	if l.turns.late = append(l.turns.late, c); len(l.turns.late) == 1 {
-		l.waker.call(l.serveLate)
+		l.waker.call(l.serve)
 	}
 }
 

@@ -26,7 +26,8 @@ type handshake struct {
 	authenticating bool
 	parked         []byte // came behind the head, and waits for the end of that
 
-	back []byte // what a connection begins with that net/http gave back
+	returned bool   // net/http gave the connection back
+	back     []byte // what it begins with
 }
 
 var headEnd = []byte("\r\n\r\n")

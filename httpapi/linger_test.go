@@ -111,7 +111,7 @@ func TestEarlyAnswersArrive(t *testing.T) {
 func TestEarlyAnswerForWebSocketPath(t *testing.T) {
 	s := newServer(t, Options{})
 	first := "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-	for method, want := range map[string]string{"POST": "HTTP/1.1 405", "GET": "HTTP/1.1 426"} {
+	for method, want := range map[string]string{"POST": "HTTP/1.1 405", "GET": "HTTP/1.1 400"} {
 		body := strings.Repeat("x", 4<<20)
 		got := s.exchange(fmt.Sprintf("%s%s /ws HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", first, method, len(body), body))
 		if !strings.Contains(got, want) || !strings.Contains(got, "Connection: close\r\n") {
