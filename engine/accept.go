@@ -201,7 +201,7 @@ func (e *Engine) add(fd int, from netip.AddrPort) {
 	if !hs.proxied {
 		c.startTLS()
 	}
-	e.conns.Add(1)
+	e.tide.flows(e.conns.Add(1))
 	c.watch()
 }
 

@@ -201,6 +201,7 @@ func TestMemoryTide(t *testing.T) {
 	var tide memoryTide
 	var gave []uint32
 	for now, conns := range []int64{0, 500, 20_000, 20_000, 9_000, 100, 100, 100, 100, 1500, 100, 100, 100, 100, 100, 100, 100} {
+		tide.flows(conns)
 		if tide.ebbs(conns, uint32(now)) {
 			gave = append(gave, uint32(now))
 		}

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 )
 
 // What a client is reckoned to need when it is admitted, in bytes; README.md has
@@ -84,19 +85,28 @@ const (
 )
 
 // A memoryTide knows how many connections there were when memory was given back last, or
-// have been since. It belongs to the clock.
+// have been since. It belongs to the clock, but for high, which accept raises.
 type memoryTide struct {
-	high, last int64
-	next       uint32 // tick
+	high atomic.Int64
+	last int64
+	next uint32 // tick
+}
+
+// flows notes that there are so many connections now.
+func (t *memoryTide) flows(conns int64) {
+	if conns > t.high.Load() {
+		t.high.Store(conns)
+	}
 }
 
 // ebbs reports, once a tick, whether many connections have gone, and no more are going.
 func (t *memoryTide) ebbs(conns int64, now uint32) bool {
-	going := conns < t.last-massDisconnect/10
-	t.high, t.last = max(t.high, conns), conns
-	if going || now < t.next || t.high-conns < max(massDisconnect, t.high/4) {
+	going, high := conns < t.last-massDisconnect/10, t.high.Load()
+	t.last = conns
+	if going || now < t.next || high-conns < max(massDisconnect, high/4) {
 		return false
 	}
-	t.high, t.next = conns, now+giveBackAfter
+	t.high.Store(conns)
+	t.next = now + giveBackAfter
 	return true
 }
