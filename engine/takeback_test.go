@@ -222,6 +222,7 @@ func TestHandedOverMakeRoom(t *testing.T) {
 	for _, conn := range idle {
 		conn.Close()
 	}
+	eventually(t, "all have left", func() bool { return e.conns.Load() == 0 })
 	busy := "POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel" // the rest never comes
 	for range maxHTTPPerIP {
 		rawConn(t, e, busy)
