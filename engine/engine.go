@@ -247,11 +247,12 @@ const cutOffTime = 200 * time.Millisecond
 // stop cuts off whoever is left and waits for all goroutines. A callback that does not
 // return holds it up.
 func (e *Engine) stop() {
-	e.accepting.Wait() // or nbio would wait for a connection that it gets during Stop
+	// Both, or nbio would wait for a connection that it gets during Stop.
+	e.accepting.Wait()
+	e.adding.Lock()
 	for _, l := range e.loops {
 		l.tasks.close()
 	}
-	e.adding.Lock() // the same for one that a poller adds at the moment
 	e.adding.Unlock()
 	e.nb.Stop() // once only, or it panics
 	for _, l := range e.loops {
