@@ -22,9 +22,10 @@ Usage: go run ./bench report -html out.html a.json b.json …
   -markdown
       print a table in Markdown; a file may also be one that bench/peers wrote
   -readme file
-      README to write the tables of bench/results/2-core.json and peers.json into, which are
-      looked for below its folder: between its lines <!-- numbers: begin --> and
-      <!-- numbers: end -->, and those of peers
+      README to write the most telling figures of bench/results/2-core.json into, which is
+      looked for below its folder: between its lines <!-- claims: begin --> and
+      <!-- claims: end -->. All of them, and those of peers.json, go into
+      bench/results/README.md in the same way, between the marks of numbers and peers
 `
 
 // runReport makes something to read of results that were written with -json.

@@ -58,6 +58,8 @@ type Client struct {
 
 	chosen uint16 // length of that subprotocol
 
+	data atomic.Pointer[any] // the embedding program's
+
 	deadline uint32 // the tick at which it is cut off unless it is open; guarded by mu
 }
 
@@ -115,6 +117,20 @@ func (c *Client) Subprotocol() string {
 		return ""
 	}
 	return c.user.Value()[:c.chosen]
+}
+
+// SetData keeps a value of the embedding program's with the client, for as long as the
+// engine or anybody else has the client. Data returns the last one, nil if there is none.
+// A client without one pays 16 bytes for the place, which a table of one's own would take
+// of each that has one, and more (BenchmarkClientData).
+func (c *Client) SetData(v any) { c.data.Store(&v) }
+
+// Data is what SetData was given last.
+func (c *Client) Data() any {
+	if v := c.data.Load(); v != nil {
+		return *v
+	}
+	return nil
 }
 
 // RemoteAddr is the client's address: the peer's, or what a trusted proxy said

@@ -295,7 +295,35 @@ func TestCallbackOrder(t *testing.T) {
 // Every byte of a Client is a megabyte of a server with a million of them, and the
 // allocator has sizes of 208, 224 and 240: the package comment's table says what there is.
 func TestClientSize(t *testing.T) {
-	if unsafe.Sizeof(uintptr(0)) == 8 && unsafe.Sizeof(Client{}) > 232 {
-		t.Errorf("a Client takes %d bytes, want at most 232", unsafe.Sizeof(Client{}))
+	if unsafe.Sizeof(uintptr(0)) == 8 && unsafe.Sizeof(Client{}) > 240 {
+		t.Errorf("a Client takes %d bytes, want at most 240, the size class that has room for SetData's place", unsafe.Sizeof(Client{}))
+	}
+}
+
+// A value of the program's own stays with its client, also in OnClose.
+func TestClientData(t *testing.T) {
+	type session struct{ visits int }
+	ends := make(chan any, 1)
+	e := newEngine(t, Options{
+		OnOpen:    func(c *Client) { c.SetData(&session{}) },
+		OnMessage: func(c *Client, _ Kind, _ []byte) { c.Data().(*session).visits++ },
+		OnClose:   func(c *Client, _ CloseReason) { ends <- c.Data() },
+	})
+	p := dial(t, e, "system_id=1")
+	for range 3 {
+		p.Write(testContext(t), websocket.MessageText, []byte("x"))
+	}
+	p.Close(websocket.StatusNormalClosure, "")
+	if s, ok := (<-ends).(*session); !ok || s.visits != 3 {
+		t.Errorf("OnClose found %+v, want 3 visits", s)
+	}
+	if v := new(Client).Data(); v != nil {
+		t.Errorf("without a value: %v", v)
+	}
+}
+
+func TestKindString(t *testing.T) {
+	if got := fmt.Sprint(JSON, Text, Binary, Kind(9)); got != "JSON Text Binary Kind(9)" {
+		t.Error(got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"log"
 	"strings"
 	"time"
@@ -190,26 +191,42 @@ func ExampleEngine_Clients() {
 	// page of 2
 }
 
-// Who a client is comes from a token instead of the query.
+// Who a client is comes from a cookie, or from a token in the query, instead of what it
+// says. A browser sends its cookies along, and cannot set other headers.
 func ExampleOptions_authenticate() {
 	e, stop := start(engine.Options{
 		Authenticate: func(_ context.Context, h *engine.Handshake) (engine.Identity, error) {
-			q, err := h.Query()
-			if err != nil || q.Get("token") != "of ann" {
+			token := ""
+			if q, err := h.Query(); err == nil {
+				token = q.Get("token")
+			}
+			cookies, _ := http.ParseCookie(h.Header("Cookie"))
+			for _, c := range cookies {
+				if c.Name == "session" {
+					token = c.Value
+				}
+			}
+			if token != "of-ann" {
 				return engine.Identity{}, errors.New("no valid token") // answered 401
 			}
 			return engine.Identity{System: "shop", User: "ann", Groups: []string{"vip"}}, nil
 		},
 	})
 	defer stop()
-	_, id := connect(e, "token=of+ann")
+	_, id := connect(e, "token=of-ann")
 	c, _ := e.Client(id)
 	fmt.Println(c.System(), c.User(), c.Groups())
 
-	_, resp, _ := websocket.Dial(context.Background(), "ws://"+e.Addr().String()+"/ws?token=none", nil)
+	url := "ws://" + e.Addr().String() + "/ws"
+	_, resp, _ := websocket.Dial(context.Background(), url, &websocket.DialOptions{
+		HTTPHeader: http.Header{"Cookie": {"session=of-ann"}},
+	})
+	fmt.Println(resp.StatusCode)
+	_, resp, _ = websocket.Dial(context.Background(), url, nil)
 	fmt.Println(resp.StatusCode)
 	// Output:
 	// shop ann [vip]
+	// 101
 	// 401
 }
 

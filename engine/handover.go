@@ -2,7 +2,9 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"sync"
@@ -137,12 +139,17 @@ func (l *httpListener) leaveLocked(h *handed) {
 	}
 }
 
+var errNoHTTP = errors.New("engine: HTTP: Options.ServeHTTP is not set, so that no connection would ever come")
+
 // Accept implements net.Listener.
 func (l *httpListener) Accept() (net.Conn, error) {
+	if !l.e.opts.ServeHTTP {
+		return nil, errNoHTTP
+	}
 	for {
 		select {
 		case <-l.closed:
-			return nil, net.ErrClosed
+			return nil, http.ErrServerClosed // which an http.Server's Serve returns as it is
 		case h := <-l.queue:
 			conn, err := l.open(h)
 			if err != nil {

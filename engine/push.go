@@ -25,6 +25,19 @@ const (
 	Binary
 )
 
+// String is JSON, Text or Binary.
+func (k Kind) String() string {
+	switch k {
+	case JSON:
+		return "JSON"
+	case Text:
+		return "Text"
+	case Binary:
+		return "Binary"
+	}
+	return fmt.Sprintf("Kind(%d)", uint8(k))
+}
+
 // A Message is what a push delivers.
 type Message struct {
 	Kind Kind

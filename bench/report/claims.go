@@ -8,8 +8,11 @@ import (
 // A ref names a figure of a Go benchmark.
 type ref struct{ benchmark, unit string }
 
-// claims are what the README says of Carillon, each with the figure that shows it, and
-// what that is compared with where the figure is not a ratio itself.
+// headline is how many of the claims stand in the README itself.
+const headline = 12
+
+// claims are what is said of Carillon, the most telling ones first, each with the figure
+// that shows it, and what that is compared with where the figure is not a ratio itself.
 var claims = []struct {
 	text   string
 	of, to ref
@@ -33,8 +36,14 @@ var claims = []struct {
 	{"and while a system of a million is removed", ref{"Million/system_removed", "most-CPU-ms"}, ref{}},
 }
 
-// claimsTable is the claims that the benchmarks' results show, empty if none.
-func claimsTable(benchmarks []*Result) string {
+// headlines is the table of the README.
+func headlines(results []*Result) string {
+	return madeAt(results) + ".\n\n" + strings.TrimSuffix(claimsTable(results, headline), "\n")
+}
+
+// claimsTable is the first most claims, as far as the benchmarks' results show them; empty
+// if they show none.
+func claimsTable(benchmarks []*Result, most int) string {
 	find := func(f ref) (v float64, command string, ok bool) {
 		for _, r := range benchmarks {
 			for _, x := range r.Extra {
@@ -46,7 +55,7 @@ func claimsTable(benchmarks []*Result) string {
 		return 0, "", false
 	}
 	var b strings.Builder
-	for _, c := range claims {
+	for _, c := range claims[:most] {
 		v, command, ok := find(c.of)
 		if !ok {
 			continue

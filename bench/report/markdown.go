@@ -22,7 +22,7 @@ func Markdown(results []*Result) string {
 			benchmarks = append(benchmarks, r)
 		}
 	}
-	b.WriteString(claimsTable(benchmarks) + "| what | figure | command |\n|---|---|---|\n")
+	b.WriteString(claimsTable(benchmarks, len(claims)) + "| what | figure | command |\n|---|---|---|\n")
 	for _, r := range results {
 		if r.Scenario == GoBenchmark {
 			continue

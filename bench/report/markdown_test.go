@@ -73,10 +73,10 @@ func TestClaims(t *testing.T) {
 	want := "| claim | figure | command |\n|---|---|---|\n" +
 		"| CPU of a delivery, to a bare write(2) | 1.03 cpu-to-bare-write | `go test -bench x` |\n" +
 		"| heartbeat of a million idle clients | 0.5 %core, **0.25** of IdleMinute/full_walk | `go test -bench x` |\n\n"
-	if got := claimsTable([]*Result{r}); got != want {
+	if got := claimsTable([]*Result{r}, len(claims)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := claimsTable(nil); got != "" {
+	if got := claimsTable(nil, len(claims)); got != "" {
 		t.Errorf("without results: %s", got)
 	}
 }

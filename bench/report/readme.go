@@ -7,40 +7,58 @@ import (
 	"strings"
 )
 
-// Where the README's figures come from, below its folder.
+// Where the README's figures come from, below its folder, and where all of them stand.
 const (
 	numbersFile = "bench/results/2-core.json"
 	peersFile   = "bench/results/peers.json"
+	figuresFile = "bench/results/README.md"
 )
 
-// UpdateReadme writes the committed results into the README of the name, between the
-// lines <!-- numbers: begin --> and <!-- numbers: end -->, and the same of peers.
+// UpdateReadme writes the committed results into the README of the name, the most telling
+// ones between the lines <!-- claims: begin --> and <!-- claims: end -->, and all into
+// bench/results/README.md below its folder, where numbers and peers are such blocks.
 func UpdateReadme(name string) error {
-	b, err := os.ReadFile(name)
+	texts, err := renderReadmes(name)
 	if err != nil {
 		return err
 	}
-	text, err := renderReadme(string(b), filepath.Dir(name))
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	for name, text := range texts {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(name, []byte(text), 0o644)
+	return nil
 }
 
-// renderReadme is the README's text with the figures of the files below dir.
-func renderReadme(text, dir string) (string, error) {
+// renderReadmes are the texts with the figures, by the names of their files.
+func renderReadmes(name string) (map[string]string, error) {
+	dir := filepath.Dir(name)
 	results, err := ReadFile(filepath.Join(dir, numbersFile))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	peers, err := ReadComparison(filepath.Join(dir, peersFile))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if text, err = replaceBlock(text, "numbers", Markdown(results)); err != nil {
-		return "", err
+	texts := map[string]string{}
+	for file, blocks := range map[string]map[string]string{
+		name:                            {"claims": headlines(results)},
+		filepath.Join(dir, figuresFile): {"numbers": Markdown(results), "peers": peers.Markdown()},
+	} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		text := string(b)
+		for block, content := range blocks {
+			if text, err = replaceBlock(text, block, content); err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+		}
+		texts[file] = text
 	}
-	return replaceBlock(text, "peers", peers.Markdown())
+	return texts, nil
 }
 
 // replaceBlock puts a block between the marks of the name.
