@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"log"
+	"net/http"
 	"strings"
 	"time"
 
