@@ -150,7 +150,11 @@ func (c *Client) input(b []byte) {
 func (c *Client) deaf() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state > stateOpen && c.flags&flagGotClose != 0
+	return c.deafLocked()
+}
+
+func (c *Client) deafLocked() bool {
+	return c.state == stateClosing && c.flags&flagGotClose != 0 || c.state == stateClosed
 }
 
 // discardMost is how much is read of a client that is not listened to, so that the
@@ -206,7 +210,7 @@ func (c *Client) read(b []byte) {
 	defer c.putDown(r)
 	c.mu.Lock()
 	r.Skim = c.state != stateOpen
-	deaf := r.Skim && c.flags&flagGotClose != 0
+	deaf := c.deafLocked()
 	c.mu.Unlock()
 	if deaf {
 		c.discard(len(b))
