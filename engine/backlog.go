@@ -22,7 +22,7 @@ const (
 type holding struct {
 	c  *Client
 	in bool // sent by the client
-	// bytes is its size, set by its owner; writtenOff once shed has ended the client.
+	// bytes is its size, set by its owner; writtenOff once the client is ended by shed, or gone.
 	bytes atomic.Int64
 
 	// Guarded by backlog.mu.
@@ -71,6 +71,20 @@ func (b *backlog) set(h *holding, bytes int) {
 	}
 }
 
+// writeOff counts h out for good, whatever its owner, who may be about to, sets it to.
+func (b *backlog) writeOff(h *holding) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.writeOffLocked(h)
+}
+
+func (b *backlog) writeOffLocked(h *holding) {
+	b.removeLocked(h)
+	if bytes := h.bytes.Swap(writtenOff); bytes > 0 {
+		b.count(h, -bytes)
+	}
+}
+
 func (b *backlog) removeLocked(h *holding) {
 	if h.place != nil {
 		b.classes[h.class].Remove(h.place)
@@ -86,10 +100,9 @@ func (b *backlog) takeLargest() *Client {
 	for i := len(b.classes) - 1; i > 0; i-- {
 		if first := b.classes[i].Front(); first != nil {
 			h := first.Value.(*holding)
-			b.removeLocked(h)
 			// It is freed in a moment, when the poller closes: counted now, or others
 			// would be cut off for it.
-			b.count(h, -h.bytes.Swap(writtenOff))
+			b.writeOffLocked(h)
 			return h.c
 		}
 	}

@@ -116,12 +116,6 @@ func (c *Client) finishWritingLocked() {
 func (c *Client) disconnected() {
 	c.loop.wheel.Retire(c)
 	delete(c.loop.takers, c)
-	if r := c.in.Swap(nil); r != nil { // the poller may be in the middle of it, and will not keep it
-		c.loop.e.backlog.set(&r.holding, 0)
-	}
-	if hs := c.hs.Load(); hs != nil {
-		c.loop.e.backlog.set(&hs.holding, 0)
-	}
 	c.mu.Lock()
 	if c.tls != nil {
 		c.tls.end()
@@ -137,6 +131,13 @@ func (c *Client) disconnected() {
 	c.dropQueueLocked()
 	handed := c.flags&flagHanded != 0
 	c.mu.Unlock()
+	// The poller may be in the middle of them. It takes up no others: c is deaf now.
+	if r := c.in.Swap(nil); r != nil {
+		c.loop.e.backlog.writeOff(&r.holding)
+	}
+	if hs := c.hs.Load(); hs != nil {
+		c.loop.e.backlog.writeOff(&hs.holding)
+	}
 	if wasOpen {
 		c.forget()
 	}

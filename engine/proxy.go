@@ -46,9 +46,7 @@ func (c *Client) readProxyHeader(hs *handshake, b []byte) []byte {
 	}
 	c.startTLS()
 	if hs.over != "" && c.tls != nil { // as in add
-		c.loop.e.refused.add(hs.over)
-		c.tls.end()
-		c.cut()
+		c.giveUp(hs.over)
 		return nil
 	}
 	return b[n:]

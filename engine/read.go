@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"errors"
+	"math"
 	"sync"
 	"syscall"
 
@@ -61,7 +62,7 @@ func (c *Client) putDown(r *reader) {
 		e.shed()
 		if begun := c.begun.Load(); begun == 0 && !r.Idle() {
 			c.begun.Store(max(e.tickNow(), 1))
-			if e.messageTicks < e.pingTicks { // otherwise the heartbeat looks in time
+			if e.messageTicks < max(e.pingTicks, e.pongTicks) { // otherwise the heartbeat looks in time
 				c.loop.wheel.Schedule(c, e.tickNow()+e.messageTicks+1)
 			}
 		}
@@ -150,7 +151,11 @@ func (c *Client) input(b []byte) {
 func (c *Client) deaf() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state > stateOpen && c.flags&flagGotClose != 0
+	return c.deafLocked()
+}
+
+func (c *Client) deafLocked() bool {
+	return c.state == stateClosing && c.flags&flagGotClose != 0 || c.state == stateClosed
 }
 
 // discardMost is how much is read of a client that is not listened to, so that the
@@ -206,7 +211,7 @@ func (c *Client) read(b []byte) {
 	defer c.putDown(r)
 	c.mu.Lock()
 	r.Skim = c.state != stateOpen
-	deaf := r.Skim && c.flags&flagGotClose != 0
+	deaf := c.deafLocked()
 	c.mu.Unlock()
 	if deaf {
 		c.discard(len(b))
@@ -226,11 +231,13 @@ func (c *Client) read(b []byte) {
 			c.protocolError(err)
 			return // the decoder remembers, and stays
 		}
+		if c.begun.Load() != 0 && r.Idle() {
+			c.begun.Store(0) // it ended, if another begins in this turn
+		}
 		switch ev.Kind {
 		case ws.None:
 			return
 		case ws.Message:
-			c.begun.Store(0)
 			c.message(r, ev.Opcode, ev.Payload)
 		case ws.Ping:
 			r.pongs = ws.AppendFrame(r.pongs, ws.OpPong, ev.Payload)
@@ -306,13 +313,13 @@ func (r *inboundRate) bytes(now uint32, n int) int {
 	if r.second != now {
 		*r = inboundRate{second: now}
 	}
-	r.size += uint32(n)
+	r.size = uint32(min(int64(r.size)+int64(n), math.MaxInt32)) // which is no bound
 	return int(r.size)
 }
 
 // frames counts n frames of the bytes counted last.
 func (r *inboundRate) frames(n int) int {
-	r.n += uint32(n)
+	r.n = uint32(min(int64(r.n)+int64(n), math.MaxInt32))
 	return int(r.n)
 }
 

@@ -59,7 +59,7 @@ func (s kernelSockets) add(c *Client) error {
 	e.adding.RLock()
 	defer e.adding.RUnlock()
 	if e.phase.Load() == phaseStopping { // nbio would wait for it
-		_ = syscall.Close(c.nc.Hash())
+		_ = c.nc.Close()
 		return ErrShutdown
 	}
 	if _, err := s.nb.AddConn(c.nc); err != nil {
@@ -160,7 +160,9 @@ func (c *Client) takeOut() (fd int, err error) {
 		return -1, syscall.EBADF
 	}
 	if err = unwatch(c.loop.poller, c.nc.Hash()); err == nil {
-		fd, err = duplicate(c.nc.Hash())
+		if fd, err = duplicate(c.nc.Hash()); err == nil { // with which the kernel would go on to watch the socket
+			c.loop.writable.await(c, c.nc.Hash(), false, false)
+		}
 	}
 	c.nc.Unlock()
 	_ = c.nc.Close()
