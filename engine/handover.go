@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -50,7 +51,7 @@ func (c *Client) handOver(b []byte, parseErr error) {
 	if h.fd, err = c.takeOut(); err != nil {
 		e.http.leave(h)
 		e.untrack(c)
-		e.refused.add(labelDescriptors)
+		e.notMoved(err)
 		return
 	}
 	h.read = bytes.Clone(b)
@@ -58,6 +59,19 @@ func (c *Client) handOver(b []byte, parseErr error) {
 		h.encrypted = bytes.Clone(h.tls.Conn.(*tlsLoop).in)
 	}
 	e.http.queue <- h // there is room for each that reserved
+}
+
+// notMoved counts a connection that cannot go to net/http or come back from there. One
+// whose socket is gone has ended by itself.
+func (e *Engine) notMoved(err error) {
+	switch {
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		e.refused.add(labelDescriptors)
+	case errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EBADF), errors.Is(err, ErrShutdown):
+	default:
+		e.refused.add(labelInternal)
+		e.log.Error().Err(err).Msg("cannot move a connection between the engine and net/http")
+	}
 }
 
 // handed is a connection at net/http, or on its way there.
@@ -148,6 +162,7 @@ func (l *httpListener) Accept() (net.Conn, error) {
 			if err != nil {
 				l.leave(h)
 				l.e.untrack(h.c)
+				l.e.notMoved(err)
 				continue
 			}
 			return conn, nil
@@ -162,12 +177,12 @@ func (l *httpListener) open(h *handed) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &handedConn{Conn: socket, h: h, l: l}
+	c := &handedConn{h: h, l: l}
 	if h.tls != nil {
 		h.tls.Conn = &prefixConn{Conn: socket, read: h.encrypted, unsent: h.unsent}
-		c.Conn = &prefixConn{Conn: h.tls.conn, read: h.read}
+		c.prefixConn = &prefixConn{Conn: h.tls.conn, read: h.read}
 	} else {
-		c.Conn = &prefixConn{Conn: socket, read: h.read, unsent: h.unsent}
+		c.prefixConn = &prefixConn{Conn: socket, read: h.read, unsent: h.unsent}
 	}
 	h.read, h.encrypted, h.unsent = nil, nil, nil
 	c.tcp, _ = socket.(interface {
@@ -201,8 +216,8 @@ func (l *httpListener) Addr() net.Addr { return l.addr }
 
 // A handedConn is a connection of the listener HTTP.
 type handedConn struct {
-	net.Conn // with what was read before in front
-	tcp      interface {
+	*prefixConn
+	tcp interface {
 		net.Conn
 		syscall.Conn
 		CloseWrite() error
@@ -238,7 +253,7 @@ func (c *handedConn) Close() error {
 		c.l.leave(c.h)
 		c.l.e.untrack(c.h.c)
 	})
-	return c.Conn.Close()
+	return c.prefixConn.Close()
 }
 
 // A prefixConn reads first what was read before, and writes first what was to be

@@ -28,6 +28,7 @@ type handshake struct {
 
 	returned bool   // net/http gave the connection back
 	back     []byte // what it begins with
+	unsent   []byte // what net/http has not sent: it had no answer to send it before
 }
 
 var headEnd = []byte("\r\n\r\n")
@@ -71,6 +72,10 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 	}
 	hs.noBody = asksHEAD(b)
 	if !c.route(hs, b) {
+		return
+	}
+	if hs.returned { // it is whole, and net/http's limit was for the head as it was sent
+		c.request(hs, b)
 		return
 	}
 	limit := c.loop.e.opts.MaxHandshakeBytes
