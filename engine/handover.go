@@ -49,9 +49,7 @@ func (c *Client) handOver(b []byte, parseErr error) {
 	c.mu.Unlock()
 	var err error
 	if h.fd, err = c.takeOut(); err != nil {
-		e.http.leave(h)
-		e.untrack(c)
-		e.notMoved(err)
+		c.keep(h, err)
 		return
 	}
 	h.read = bytes.Clone(b)
@@ -61,16 +59,38 @@ func (c *Client) handOver(b []byte, parseErr error) {
 	e.http.queue <- h // there is room for each that reserved
 }
 
-// notMoved counts a connection that cannot go to net/http or come back from there. One
-// whose socket is gone has ended by itself.
-func (e *Engine) notMoved(err error) {
+// keep refuses a connection that could not be taken out.
+func (c *Client) keep(h *handed, err error) {
+	e := c.loop.e
+	e.http.leave(h)
+	c.mu.Lock()
+	c.flags &^= flagHanded
+	c.tls = h.tls
+	c.mu.Unlock()
+	if errors.Is(err, net.ErrClosed) {
+		e.untrack(c) // disconnected may have left that to net/http
+		return
+	}
+	c.refuse(errOverloaded, e.notMoved(err))
+}
+
+// notMoved is the label of a connection that cannot go to net/http or come back. None is
+// for one that has ended, or is to, anyway.
+func (e *Engine) notMoved(err error) (label string) {
 	switch {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		e.refused.add(labelDescriptors)
-	case errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EBADF), errors.Is(err, ErrShutdown):
-	default:
-		e.refused.add(labelInternal)
-		e.log.Error().Err(err).Msg("cannot move a connection between the engine and net/http")
+		return labelDescriptors
+	case errors.Is(err, net.ErrClosed), errors.Is(err, ErrShutdown):
+		return ""
+	}
+	e.log.Error().Err(err).Msg("cannot move a connection between the event loop and net/http")
+	return labelInternal
+}
+
+// count counts what notMoved has a label for.
+func (e *Engine) count(label string) {
+	if label != "" {
+		e.refused.add(label)
 	}
 }
 
@@ -162,7 +182,7 @@ func (l *httpListener) Accept() (net.Conn, error) {
 			if err != nil {
 				l.leave(h)
 				l.e.untrack(h.c)
-				l.e.notMoved(err)
+				l.e.count(l.e.notMoved(err))
 				continue
 			}
 			return conn, nil

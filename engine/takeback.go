@@ -38,7 +38,7 @@ func (e *Engine) Upgrade(w http.ResponseWriter, r *http.Request) error {
 	}
 	head = append(head, hc.read...) // what net/http has not come to
 	if err := hc.giveBack(head); err != nil {
-		e.notMoved(err)
+		e.count(e.notMoved(err))
 		_ = conn.SetDeadline(time.Now().Add(time.Second)) // it is not to be waited for
 		_, _ = conn.Write(errOverloaded.appendAnswer(nil, e.opts.Lang, r.Method == http.MethodHead))
 		_ = conn.Close()

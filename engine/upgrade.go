@@ -217,7 +217,9 @@ func (c *Client) admit(h *Handshake, id Identity, err error) bool {
 		}
 	}
 	if err == nil {
-		err = c.open(h, id)
+		if err = c.open(h, id); err == errOverloaded {
+			label = "shutdown"
+		}
 	}
 	if err != nil {
 		c.refuse(err, label)
