@@ -189,9 +189,7 @@ func (c *Client) carryOn(r *reader) {
 	if c.tls != nil && !c.undecoded() {
 		c.tls.carryOn()
 	}
-	if ended && c.unread() {
-		c.reader().ended = true
-	} else if ended {
+	if ended {
 		c.hungUp()
 	}
 	if r := c.in.Load(); r != nil {
@@ -277,10 +275,18 @@ func (c *Client) message(r *reader, op ws.Opcode, payload []byte) {
 	c.guard("OnMessage", func() { handle(c, kind, payload) })
 }
 
-// hungUp is called when the peer's FIN was read, or nothing can be read any more.
-// What the peer sent before has been handled.
+// hungUp is called in c's turn when the peer's FIN was read, or that of TLS, or nothing
+// can be read any more. What the peer sent before is handled first.
 func (c *Client) hungUp() {
 	if c.tls != nil && c.tls.hungUp() {
+		return
+	}
+	if hs := c.hs.Load(); hs != nil && hs.authenticating && !c.deaf() {
+		hs.ended = true
+		return
+	}
+	if c.unread() {
+		c.reader().ended = true
 		return
 	}
 	c.mu.Lock()

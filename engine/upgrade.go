@@ -25,6 +25,7 @@ type handshake struct {
 
 	authenticating bool
 	parked         []byte // came behind the head, and waits for the end of that
+	ended          bool   // the peer's FIN came behind parked
 
 	returned bool   // net/http gave the connection back
 	back     []byte // what it begins with
