@@ -35,6 +35,11 @@ func (c *flightConn) release() {
 	c.Conn.Write(c.held.Bytes())
 }
 
+// joinDeflating is a handshake that offers compression.
+const joinDeflating = "GET /ws?system_id=1 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" +
+	"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n\r\n"
+
 // utterances are n messages, in the ways that there are to send them.
 func utterances(t *testing.T, n int) map[string][]byte {
 	key := [4]byte{1, 2, 3, 4}
@@ -69,8 +74,6 @@ func utterances(t *testing.T, n int) map[string][]byte {
 // of TLS's handshake or behind it, with Authenticate and without.
 func TestAllBeforeFINOfAnyKind(t *testing.T) {
 	const messages = 3000 / fewer
-	deflating := "GET /ws?system_id=1 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n\r\n"
 	server, client := testTLS(t)
 	said := utterances(t, messages)
 	var next, wrong atomic.Int64
@@ -109,7 +112,7 @@ func TestAllBeforeFINOfAnyKind(t *testing.T) {
 						}
 						flight.holds = oneFlight
 						go func() {
-							conn.Write(append([]byte(deflating), b...))
+							conn.Write(append([]byte(joinDeflating), b...))
 							if version != 0 && end != "FIN" {
 								conn.(*tls.Conn).CloseWrite()
 							}
@@ -133,5 +136,32 @@ func TestAllBeforeFINOfAnyKind(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A client may have to wait for its turn before it is open: what it may send is decided
+// when it is.
+func TestCompressedBehindLongHandshake(t *testing.T) {
+	got := make(chan string, 1)
+	e := newEngine(t, Options{Compress: true, OnMessage: func(_ *Client, _ Kind, b []byte) { got <- string(b) }, NoWelcome: true})
+	conn := rawConn(t, e, joinDeflating[:20])
+	eventually(t, "it is there", func() bool { return holdings(e) == 1 })
+	var c *Client
+	e.backlog.mu.Lock()
+	for i := range e.backlog.classes {
+		if first := e.backlog.classes[i].Front(); first != nil {
+			c = first.Value.(*holding).c
+		}
+	}
+	e.backlog.mu.Unlock()
+	done := make(chan struct{})
+	c.loop.waker.call(func() { // as if its part of a head had taken longer than its share
+		c.reader()
+		close(done)
+	})
+	<-done
+	conn.Write(append([]byte(joinDeflating[20:]), utterances(t, 1)["compressed"]...))
+	if text := <-got; text != "000000" {
+		t.Errorf("got %q", text)
 	}
 }

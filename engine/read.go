@@ -36,7 +36,7 @@ func (c *Client) reader() *reader {
 		r = readers.Get().(*reader)
 		r.holding.c, r.holding.in = c, true
 		r.MaxMessage = c.loop.e.opts.MaxMessageBytes
-		r.Deflate, r.MaxFrames = c.window != 0, workPerLook
+		r.MaxFrames = workPerLook
 		c.in.Store(r)
 	}
 	return r
@@ -204,6 +204,7 @@ func (c *Client) read(b []byte) {
 	defer c.putDown(r)
 	c.mu.Lock()
 	r.Skim = c.state != stateOpen
+	r.Deflate = c.window != 0 // not in reader: that may have been before c was open
 	deaf := r.Skim && c.flags&flagGotClose != 0
 	c.mu.Unlock()
 	if deaf {
