@@ -217,11 +217,13 @@ func (c *Client) watch() {
 	c.loop.e.sockets.watch(c)
 }
 
-// notWatched ends a connection that could not be watched.
+// notWatched ends a connection that could not be watched, or came too late for that.
 func (c *Client) notWatched(err error) {
 	e := c.loop.e
-	e.refused.add(labelUnwatched)
-	e.log.Warn().Err(err).Msg("cannot watch a new connection")
+	if !errors.Is(err, ErrShutdown) {
+		e.refused.add(labelUnwatched)
+		e.log.Warn().Err(err).Msg("cannot watch a new connection")
+	}
 	c.loop.wheel.Retire(c)
 	e.untrack(c)
 }

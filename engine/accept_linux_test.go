@@ -23,6 +23,7 @@ func TestUnwatchable(t *testing.T) {
 		}
 		e.add(fd, netip.MustParseAddrPort("192.0.2.1:1"))
 	}
+	eventually(t, "they are refused", func() bool { return e.Stats().Refused[labelUnwatched] == n })
 	shutdown(t, e)
 	if got := e.conns.Load(); got != 0 {
 		t.Errorf("%d sockets are counted", got)

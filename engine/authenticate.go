@@ -34,8 +34,12 @@ func (j authJob) run(e *Engine) {
 func (c *Client) authenticated(hs *handshake, opened bool) {
 	c.loop.e.sockets.listen(c, true)
 	c.loop.beginTurn()
+	hs.authenticating = false
 	if opened {
 		c.opensAt(hs, hs.parked)
+	}
+	if hs.ended {
+		c.hungUp()
 	}
 	c.loop.endTurn(c)
 }

@@ -50,9 +50,7 @@ func (c *Client) handOver(b []byte, parseErr error) {
 	c.mu.Unlock()
 	var err error
 	if h.fd, err = c.takeOut(); err != nil {
-		e.http.leave(h)
-		e.untrack(c)
-		e.refused.add(labelDescriptors)
+		c.keep(h, err)
 		return
 	}
 	h.read = bytes.Clone(b)
@@ -60,6 +58,41 @@ func (c *Client) handOver(b []byte, parseErr error) {
 		h.encrypted = bytes.Clone(h.tls.Conn.(*tlsLoop).in)
 	}
 	e.http.queue <- h // there is room for each that reserved
+}
+
+// keep refuses a connection that could not be taken out.
+func (c *Client) keep(h *handed, err error) {
+	e := c.loop.e
+	e.http.leave(h)
+	c.mu.Lock()
+	c.flags &^= flagHanded
+	c.tls = h.tls
+	c.mu.Unlock()
+	if errors.Is(err, net.ErrClosed) {
+		e.untrack(c) // disconnected may have left that to net/http
+		return
+	}
+	c.refuse(errOverloaded, e.notMoved(err))
+}
+
+// notMoved is the label of a connection that cannot go to net/http or come back. None is
+// for one that has ended, or is to, anyway.
+func (e *Engine) notMoved(err error) (label string) {
+	switch {
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return labelDescriptors
+	case errors.Is(err, net.ErrClosed), errors.Is(err, ErrShutdown):
+		return ""
+	}
+	e.log.Error().Err(err).Msg("cannot move a connection between the event loop and net/http")
+	return labelInternal
+}
+
+// count counts what notMoved has a label for.
+func (e *Engine) count(label string) {
+	if label != "" {
+		e.refused.add(label)
+	}
 }
 
 // handed is a connection at net/http, or on its way there.
@@ -155,6 +188,7 @@ func (l *httpListener) Accept() (net.Conn, error) {
 			if err != nil {
 				l.leave(h)
 				l.e.untrack(h.c)
+				l.e.count(l.e.notMoved(err))
 				continue
 			}
 			return conn, nil
@@ -169,12 +203,12 @@ func (l *httpListener) open(h *handed) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &handedConn{Conn: socket, h: h, l: l}
+	c := &handedConn{h: h, l: l}
 	if h.tls != nil {
 		h.tls.Conn = &prefixConn{Conn: socket, read: h.encrypted, unsent: h.unsent}
-		c.Conn = &prefixConn{Conn: h.tls.conn, read: h.read}
+		c.prefixConn = &prefixConn{Conn: h.tls.conn, read: h.read}
 	} else {
-		c.Conn = &prefixConn{Conn: socket, read: h.read, unsent: h.unsent}
+		c.prefixConn = &prefixConn{Conn: socket, read: h.read, unsent: h.unsent}
 	}
 	h.read, h.encrypted, h.unsent = nil, nil, nil
 	c.tcp, _ = socket.(interface {
@@ -208,8 +242,8 @@ func (l *httpListener) Addr() net.Addr { return l.addr }
 
 // A handedConn is a connection of the listener HTTP.
 type handedConn struct {
-	net.Conn // with what was read before in front
-	tcp      interface {
+	*prefixConn
+	tcp interface {
 		net.Conn
 		syscall.Conn
 		CloseWrite() error
@@ -245,7 +279,7 @@ func (c *handedConn) Close() error {
 		c.l.leave(c.h)
 		c.l.e.untrack(c.h.c)
 	})
-	return c.Conn.Close()
+	return c.prefixConn.Close()
 }
 
 // A prefixConn reads first what was read before, and writes first what was to be

@@ -37,7 +37,7 @@ func (c *Client) reader() *reader {
 		r = readers.Get().(*reader)
 		r.holding.c, r.holding.in = c, true
 		r.MaxMessage = c.loop.e.opts.MaxMessageBytes
-		r.Deflate, r.MaxFrames = c.window != 0, workPerLook
+		r.MaxFrames = workPerLook
 		c.in.Store(r)
 	}
 	return r
@@ -194,9 +194,7 @@ func (c *Client) carryOn(r *reader) {
 	if c.tls != nil && !c.undecoded() {
 		c.tls.carryOn()
 	}
-	if ended && c.unread() {
-		c.reader().ended = true
-	} else if ended {
+	if ended {
 		c.hungUp()
 	}
 	if r := c.in.Load(); r != nil {
@@ -211,6 +209,7 @@ func (c *Client) read(b []byte) {
 	defer c.putDown(r)
 	c.mu.Lock()
 	r.Skim = c.state != stateOpen
+	r.Deflate = c.window != 0 // not in reader: that may have been before c was open
 	deaf := c.deafLocked()
 	c.mu.Unlock()
 	if deaf {
@@ -284,10 +283,18 @@ func (c *Client) message(r *reader, op ws.Opcode, payload []byte) {
 	c.guard("OnMessage", func() { handle(c, kind, payload) })
 }
 
-// hungUp is called when the peer's FIN was read, or nothing can be read any more.
-// What the peer sent before has been handled.
+// hungUp is called in c's turn when the peer's FIN was read, or that of TLS, or nothing
+// can be read any more. What the peer sent before is handled first.
 func (c *Client) hungUp() {
 	if c.tls != nil && c.tls.hungUp() {
+		return
+	}
+	if hs := c.hs.Load(); hs != nil && hs.authenticating && !c.deaf() {
+		hs.ended = true
+		return
+	}
+	if c.unread() {
+		c.reader().ended = true
 		return
 	}
 	c.mu.Lock()

@@ -152,20 +152,23 @@ func (c *Client) shutdownWrite() { c.loop.e.sockets.shut(c, syscall.SHUT_WR) }
 func (c *Client) cut() { c.loop.e.sockets.shut(c, syscall.SHUT_RDWR) }
 
 // takeOut duplicates the descriptor of c and ends nbio's part in it. It runs on c's
-// poller.
+// poller. After an error, nothing has changed.
 func (c *Client) takeOut() (fd int, err error) {
 	c.nc.Lock()
 	if closed, _ := c.nc.IsClosed(); closed {
 		c.nc.Unlock()
-		return -1, syscall.EBADF
+		return -1, net.ErrClosed
 	}
-	if err = unwatch(c.loop.poller, c.nc.Hash()); err == nil {
-		if fd, err = duplicate(c.nc.Hash()); err == nil { // with which the kernel would go on to watch the socket
-			c.loop.writable.await(c, c.nc.Hash(), false, false)
+	if fd, err = duplicate(c.nc.Hash()); err == nil {
+		c.loop.writable.await(c, c.nc.Hash(), false, false) // the duplicate would have the kernel go on watching
+		if err = unwatch(c.loop.poller, c.nc.Hash()); err != nil {
+			_ = syscall.Close(fd)
 		}
 	}
 	c.nc.Unlock()
-	_ = c.nc.Close()
+	if err == nil {
+		_ = c.nc.Close()
+	}
 	return fd, err
 }
 

@@ -31,14 +31,15 @@ func (e *Engine) Upgrade(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("engine: upgrade: %w", err)
 	}
 	hc := conn.(*handedConn)
-	_ = conn.SetDeadline(time.Time{})
 	head := appendHead(nil, r)
 	if n := rw.Reader.Buffered(); n > 0 {
 		ahead, _ := rw.Reader.Peek(n)
 		head = append(head, ahead...)
 	}
+	head = append(head, hc.read...) // what net/http has not come to
 	if err := hc.giveBack(head); err != nil {
-		e.refused.add(labelDescriptors)
+		e.count(e.notMoved(err))
+		_ = conn.SetDeadline(time.Now().Add(time.Second)) // it is not to be waited for
 		_, _ = conn.Write(errOverloaded.appendAnswer(nil, e.opts.Lang, r.Method == http.MethodHead))
 		_ = conn.Close()
 	}
@@ -47,17 +48,27 @@ func (e *Engine) Upgrade(w http.ResponseWriter, r *http.Request) error {
 
 type handedKey struct{}
 
-// appendHead appends the head of a request as net/http has understood it.
+// appendHead appends the head of a request as net/http has understood it, which keeps
+// the encoding of the body apart: who sends one is to be refused for it.
 func appendHead(b []byte, r *http.Request) []byte {
 	var head bytes.Buffer
 	fmt.Fprintf(&head, "%s %s %s\r\nHost: %s\r\n", r.Method, r.RequestURI, r.Proto, r.Host)
 	_ = r.Header.Write(&head)
+	for _, coding := range r.TransferEncoding {
+		fmt.Fprintf(&head, "Transfer-Encoding: %s\r\n", coding)
+	}
 	head.WriteString("\r\n")
 	return append(b, head.Bytes()...)
 }
 
 // giveBack makes the connection the engine's again; read is what to begin with.
 func (c *handedConn) giveBack(read []byte) error {
+	old, e := c.h.c, c.l.e
+	e.adding.RLock() // or Shutdown could miss what is on its way to a poller
+	defer e.adding.RUnlock()
+	if e.phase.Load() != phaseRunning {
+		return ErrShutdown
+	}
 	raw, err := c.tcp.SyscallConn()
 	if err != nil {
 		return err
@@ -66,10 +77,8 @@ func (c *handedConn) giveBack(read []byte) error {
 	if failed := raw.Control(func(of uintptr) { fd, err = duplicate(int(of)) }); failed != nil || err != nil {
 		return errors.Join(failed, err)
 	}
-	old := c.h.c
-	e := c.l.e
 	l := e.loops[fd%len(e.loops)]
-	hs := &handshake{holding: holding{in: true}, begun: true, returned: true, back: read, over: e.again(old.remote().Addr())}
+	hs := &handshake{holding: holding{in: true}, begun: true, returned: true, back: read, unsent: c.unsent, over: e.again(old.remote().Addr())}
 	back := &Client{loop: l, nc: newConn(fd), tls: c.h.tls}
 	back.setRemote(old.remote())
 	hs.c = back
@@ -78,7 +87,7 @@ func (c *handedConn) giveBack(read []byte) error {
 		// What TLS has read below is its own; what was not, lies in the prefix.
 		below := &tlsLoop{tlsSocket: tlsSocket{back}}
 		if p, ok := s.Conn.(*prefixConn); ok {
-			below.in = p.read
+			below.in, hs.unsent = p.read, p.unsent
 		}
 		s.c, s.Conn, s.more = back, below, true
 	}
@@ -96,8 +105,13 @@ func (c *handedConn) giveBack(read []byte) error {
 
 // readBack handles what a connection that was given back begins with.
 func (c *Client) readBack(hs *handshake) {
-	read := hs.back
-	hs.back = nil
+	read, unsent := hs.back, hs.unsent
+	hs.back, hs.unsent = nil, nil
+	if len(unsent) > 0 {
+		c.mu.Lock()
+		c.writeWireLocked(unsent) // if that fails, the poller closes
+		c.mu.Unlock()
+	}
 	c.loop.beginTurn()
 	c.received(read)
 	if c.tls != nil && !c.undecoded() {

@@ -189,11 +189,7 @@ func (h *tlsShake) resume() {
 	c.loop.beginTurn()
 	h.s.decrypt(below)
 	if ended && c.tls != nil {
-		if c.unread() {
-			c.reader().ended = true
-		} else {
-			c.hungUp()
-		}
+		c.hungUp()
 	}
 	c.loop.endTurn(c)
 }

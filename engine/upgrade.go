@@ -25,9 +25,11 @@ type handshake struct {
 
 	authenticating bool
 	parked         []byte // came behind the head, and waits for the end of that
+	ended          bool   // the peer's FIN came behind parked
 
 	returned bool   // net/http gave the connection back
 	back     []byte // what it begins with
+	unsent   []byte // what net/http has not sent: it had no answer to send it before
 }
 
 var headEnd = []byte("\r\n\r\n")
@@ -71,6 +73,10 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 	}
 	hs.noBody = asksHEAD(b)
 	if !c.route(hs, b) {
+		return
+	}
+	if hs.returned { // it is whole, and net/http's limit was for the head as it was sent
+		c.request(hs, b)
 		return
 	}
 	limit := c.loop.e.opts.MaxHandshakeBytes
@@ -212,7 +218,9 @@ func (c *Client) admit(h *Handshake, id Identity, err error) bool {
 		}
 	}
 	if err == nil {
-		err = c.open(h, id)
+		if err = c.open(h, id); err == errOverloaded {
+			label = "shutdown"
+		}
 	}
 	if err != nil {
 		c.refuse(err, label)
