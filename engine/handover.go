@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 )
@@ -262,6 +263,14 @@ func (c *handedConn) CloseWrite() error {
 		_ = c.h.tls.conn.CloseWrite()
 	}
 	return c.tcp.CloseWrite()
+}
+
+// Write implements net.Conn. Who calls without a pause does not keep a processor from the
+// pollers: Go would let it for ten milliseconds.
+func (c *handedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	runtime.Gosched()
+	return n, err
 }
 
 // SetIdle says whether the connection waits for its next request: then it may be closed

@@ -52,13 +52,24 @@ func (c *Client) undecoded() bool {
 	return r != nil && len(r.rest) > 0
 }
 
+// heldIn is the memory of what c has sent in part, or sent and was not handled yet.
+func (c *Client) heldIn(r *reader) int {
+	n := r.Held() + cap(r.rest)
+	if c.tls != nil && c.tls.more {
+		if below, ok := c.tls.Conn.(*tlsLoop); ok {
+			n += cap(below.in)
+		}
+	}
+	return n
+}
+
 // putDown notes at the end of a turn what c keeps, which is nothing between messages.
 // It must not be called while c waits for its turn.
 func (c *Client) putDown(r *reader) {
 	c.writePongs(r)
 	e := c.loop.e
 	if !r.Idle() || c.unread() || r.discarded > 0 {
-		e.backlog.set(&r.holding, r.Held()+cap(r.rest))
+		e.backlog.set(&r.holding, c.heldIn(r))
 		e.shed()
 		if begun := c.begun.Load(); begun == 0 && !r.Idle() {
 			c.begun.Store(max(e.tickNow(), 1))

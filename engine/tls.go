@@ -45,7 +45,7 @@ func (s *tlsStream) received(b []byte) {
 	case *tlsShake:
 		below.received(b)
 	case *tlsLoop:
-		below.in = b
+		below.in, below.kept = b, false
 		s.decrypt(below)
 	}
 }
@@ -89,8 +89,10 @@ func (s *tlsStream) decrypt(below *tlsLoop) {
 		}
 		switch {
 		case err == nil:
-			if c.unread() {
-				s.more, below.in = true, bytes.Clone(below.in) // it was the poller's buffer
+			if c.unread() || c.loop.did(1) { // a record of a byte costs as much as a frame
+				if s.more = true; !below.kept {
+					below.in, below.kept = bytes.Clone(below.in), true
+				}
 				return
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -152,6 +154,7 @@ func (s *tlsStream) closeNotifyLocked() {
 type tlsLoop struct {
 	tlsSocket
 	in    []byte  // from the network, not yet taken
+	kept  bool    // in is not the poller's buffer
 	batch *[]byte // gathers what is written, nil for writing through
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -21,6 +22,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"carillon/engine/ws"
 )
 
 // testTLS returns a server's and a client's configuration.
@@ -487,4 +490,47 @@ func TestTLSStalledHandshakes(t *testing.T) {
 	e.tlsRunning.Add(stalled - maxTLSHandshakes)
 	rawConn(t, e, huge)
 	eventually(t, "its header is enough to refuse it", func() bool { return e.Stats().Refused["tls"] == 1 })
+}
+
+// Records of TLS are work of their own: who sends many small ones is served in turns, and
+// what waits for them is counted.
+func TestTLSRecordsInTurns(t *testing.T) {
+	server, client := testTLS(t)
+	got := make(chan int, 1)
+	e := newEngine(t, Options{TLS: server, Pollers: 1, OnMessage: func(_ *Client, _ Kind, b []byte) { got <- len(b) }})
+	conn, err := net.Dial("tcp", e.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var sent bytes.Buffer
+	w := &recordConn{out: bufio.NewWriter(&sent)}
+	w.Conn = tls.Client(&gatheringConn{conn, w}, client)
+	fmt.Fprintf(w.Conn, upgrade, "system_id=1")
+	if _, err := readUntil(w.Conn, "}"); err != nil {
+		t.Fatal(err)
+	}
+	w.gathers = true
+	w.Write(ws.AppendMaskedFrame(nil, ws.OpText, [4]byte{}, make([]byte, 1200)))
+	l := e.loops[0]
+	late, held := make(chan bool, 1), make(chan int64, 1)
+	l.waker.call(func() { // as if it had come over the socket, in one piece
+		for c := range e.Clients(Query{}) {
+			l.beginTurn()
+			c.input(sent.Bytes())
+			late <- c.tls.more
+			l.endTurn(c)
+			held <- e.backlog.in.Load()
+		}
+	})
+	if !<-late {
+		t.Error("all of it was decrypted in one turn")
+	}
+	if n := <-held; n < int64(sent.Len())/2 {
+		t.Errorf("%d bytes are held of %d", n, sent.Len())
+	}
+	if n := <-got; n != 1200 {
+		t.Errorf("a message of %d bytes", n)
+	}
+	eventually(t, "nothing is held", func() bool { return e.backlog.total() == 0 })
 }

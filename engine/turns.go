@@ -25,7 +25,8 @@ const (
 	// another process).
 	share = 25 * time.Microsecond
 	// workPerLook is how many frames, or times workBytes, are handled before the clock
-	// is looked at.
+	// is looked at. Who sends less at a time never pays for what held the poller up
+	// meanwhile: the system, or Go's scheduler.
 	workPerLook = 16
 	workBytes   = 512
 )
@@ -58,6 +59,9 @@ func (l *loop) endTurn(c *Client) {
 		r = c.reader()
 	}
 	r.debt += debt
+	if c.tls != nil && c.tls.more && !c.deaf() {
+		l.e.backlog.set(&r.holding, c.heldIn(r))
+	}
 	if !r.waits {
 		r.waits = true
 		l.wait(c)

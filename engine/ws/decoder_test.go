@@ -11,14 +11,24 @@ import (
 
 // run feeds the chunks to d the way a connection does: each in a buffer that is
 // overwritten when its call is over. It returns the events as text, and the error.
-func run(d *Decoder, chunks ...[]byte) (events []string, err error) {
+func run(d *Decoder, chunks ...[]byte) (events []string, err error) { return runSkim(d, -1, chunks...) }
+
+// runSkim is run that skims from when so many events have come, -1 for never.
+func runSkim(d *Decoder, skim int, chunks ...[]byte) (events []string, err error) {
 	for _, chunk := range chunks {
 		in := bytes.Clone(chunk)
 		rest := in
 		for {
 			var ev Event
+			d.Frames, d.Skim = 0, skim >= 0 && len(events) >= skim
 			if ev, rest, err = d.Next(rest); err != nil {
 				return events, err
+			}
+			if d.MaxFrames > 0 && d.Frames > d.MaxFrames {
+				return events, fmt.Errorf("%d frames in one call", d.Frames)
+			}
+			if ev.Kind == Paused && (d.MaxFrames == 0 || d.Frames < d.MaxFrames || len(rest) == 0) {
+				return events, fmt.Errorf("paused after %d frames, %d bytes before the end", d.Frames, len(rest))
 			}
 			if ev.Kind == None {
 				break
@@ -358,6 +368,32 @@ func FuzzDecoder(f *testing.F) {
 			d := Decoder{Client: client, Deflate: deflate, MaxMessage: 1000}
 			if got, err := run(&d, chunks...); !slices.Equal(got, want) || err != wantErr {
 				t.Fatalf("cut: %q, %v; whole: %q, %v", got, err, want, wantErr)
+			}
+		}
+		// Neither do pauses make a difference, nor where skimming begins but for what comes
+		// behind that: the close frame, if there is one.
+		var ends []string
+		if n := len(want); n > 0 && strings.HasPrefix(want[n-1], "close ") {
+			ends = want[n-1:]
+		}
+		for skim := -1; skim <= min(len(want), 3); skim++ {
+			var first []string
+			var firstErr error
+			for i, chunks := range [][][]byte{{b}, cuts(b, at), octets(b), {b}, cuts(b, at)} {
+				d := Decoder{Client: client, Deflate: deflate, MaxMessage: 1000, MaxFrames: i % 3}
+				got, err := runSkim(&d, skim, chunks...)
+				switch {
+				case i == 0:
+					first, firstErr = got, err
+				case !slices.Equal(got, first) || err != firstErr:
+					t.Fatalf("skimming from %d, cut %d: %q, %v; whole: %q, %v", skim, i, got, err, first, firstErr)
+				}
+			}
+			if skim >= 0 && wantErr == nil && !slices.Equal(first, slices.Concat(want[:min(skim, len(want)-len(ends))], ends)) {
+				t.Fatalf("skimming from %d: %q; all: %q", skim, first, want)
+			}
+			if skim < 0 && (!slices.Equal(first, want) || firstErr != wantErr) {
+				t.Fatalf("with pauses: %q, %v; without: %q, %v", first, firstErr, want, wantErr)
 			}
 		}
 		if pe, ok := wantErr.(ProtocolError); wantErr != nil && (!ok || !pe.Code.ValidOnWire()) {
