@@ -73,7 +73,7 @@ func utterances(t *testing.T, n int) map[string][]byte {
 // with TLS's goodbye, by that alone, or by FIN without it; in the same flight as the end
 // of TLS's handshake or behind it, with Authenticate and without.
 func TestAllBeforeFINOfAnyKind(t *testing.T) {
-	const messages = 3000 / fewer
+	const messages = 2000 / fewer
 	server, client := testTLS(t)
 	said := utterances(t, messages)
 	var next, wrong atomic.Int64

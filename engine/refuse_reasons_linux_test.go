@@ -63,51 +63,54 @@ func TestRefusalReasons(t *testing.T) {
 			if behind && (tt.o.TLS != nil || tt.status == 0 || strings.HasPrefix(tt.sent, "PROXY") || tt.busy || strings.Contains(tt.name, "size")) {
 				continue // it is for a first request, or net/http's
 			}
-			var prepare []func(*Engine)
-			if tt.prepare != nil {
-				prepare = append(prepare, tt.prepare)
-			}
-			e := serveBoth(t, tt.o, prepare...)
-			if tt.busy && tt.o.TLS != nil {
-				openTLS(t, e, client)
-			} else if tt.busy {
-				conn := rawConn(t, e, ok)
-				if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != 101 {
-					t.Fatal(resp, err)
+			t.Run(fmt.Sprintf("%s, behind a request %v", tt.name, behind), func(t *testing.T) {
+				t.Parallel() // some wait for a second
+				var prepare []func(*Engine)
+				if tt.prepare != nil {
+					prepare = append(prepare, tt.prepare)
 				}
-			}
-			conn := rawConn(t, e, "")
-			br := bufio.NewReader(conn)
-			if behind {
-				io.WriteString(conn, apiGet)
-				if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 200 {
-					t.Fatal(resp, err)
-				} else {
-					io.Copy(io.Discard, resp.Body)
+				e := serveBoth(t, tt.o, prepare...)
+				if tt.busy && tt.o.TLS != nil {
+					openTLS(t, e, client)
+				} else if tt.busy {
+					conn := rawConn(t, e, ok)
+					if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != 101 {
+						t.Fatal(resp, err)
+					}
 				}
-			}
-			io.WriteString(conn, tt.sent)
-			if tt.want == "" && tt.status == 0 {
-				conn.(*net.TCPConn).CloseWrite()
-			}
-			resp, err := http.ReadResponse(br, nil)
-			if tt.status == 0 { // until the server ends it
-				io.Copy(io.Discard, br)
-			}
-			if tt.status != 0 && (err != nil || resp.StatusCode != tt.status) || tt.status == 0 && err == nil {
-				t.Errorf("%s, behind a request %v: %v, %v, want %d", tt.name, behind, resp, err, tt.status)
-			}
-			conn.Close()
-			if !tt.busy {
-				eventually(t, "it is gone", func() bool { return e.conns.Load() == 0 })
-			}
-			want := map[string]uint64{}
-			if tt.want != "" {
-				want[tt.want] = 1
-			}
-			if got := e.Stats().Refused; !maps.Equal(got, want) {
-				t.Errorf("%s, behind a request %v: counted %v, want %v", tt.name, behind, got, want)
-			}
+				conn := rawConn(t, e, "")
+				br := bufio.NewReader(conn)
+				if behind {
+					io.WriteString(conn, apiGet)
+					if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 200 {
+						t.Fatal(resp, err)
+					} else {
+						io.Copy(io.Discard, resp.Body)
+					}
+				}
+				io.WriteString(conn, tt.sent)
+				if tt.want == "" && tt.status == 0 {
+					conn.(*net.TCPConn).CloseWrite()
+				}
+				resp, err := http.ReadResponse(br, nil)
+				if tt.status == 0 { // until the server ends it
+					io.Copy(io.Discard, br)
+				}
+				if tt.status != 0 && (err != nil || resp.StatusCode != tt.status) || tt.status == 0 && err == nil {
+					t.Errorf("%v, %v, want %d", resp, err, tt.status)
+				}
+				conn.Close()
+				if !tt.busy {
+					eventually(t, "it is gone", func() bool { return e.conns.Load() == 0 })
+				}
+				want := map[string]uint64{}
+				if tt.want != "" {
+					want[tt.want] = 1
+				}
+				if got := e.Stats().Refused; !maps.Equal(got, want) {
+					t.Errorf("counted %v, want %v", got, want)
+				}
+			})
 		}
 	}
 }

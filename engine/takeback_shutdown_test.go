@@ -29,7 +29,7 @@ func openDescriptors() int {
 // in all states: it leaves nothing behind, neither descriptors nor counts nor goroutines.
 func TestShutdownDuringTakeBack(t *testing.T) {
 	server, client := testTLS(t)
-	rounds := 12 / min(fewer, 3)
+	const rounds = 8
 	run := func(secured bool, round int) {
 		var opened, closed atomic.Int64
 		o := Options{Addr: "127.0.0.1:0", ServeHTTP: true,
@@ -92,7 +92,7 @@ func TestShutdownDuringTakeBack(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Duration(20+7*round) * time.Millisecond)
-		end, stop := context.WithTimeout(context.Background(), time.Duration(round%3)*200*time.Millisecond+50*time.Millisecond)
+		end, stop := context.WithTimeout(context.Background(), time.Duration(round%3)*80*time.Millisecond+20*time.Millisecond)
 		_ = e.Shutdown(end) // may be late: then who is left is cut off
 		stop()
 		cancel()

@@ -231,6 +231,9 @@ func TestHandedOverMakeRoom(t *testing.T) {
 		resp, err := http.ReadResponse(bufio.NewReader(rawConn(t, e, apiGet)), nil)
 		return err == nil && resp.StatusCode == 503
 	})
+	if got := e.Stats().Refused; len(got) != 1 || got["http connections"] == 0 {
+		t.Errorf("counted as %v", got)
+	}
 	other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	conn, err := other.Dial("tcp", e.Addr().String())
 	if err != nil {

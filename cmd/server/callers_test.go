@@ -180,6 +180,7 @@ http {
 	client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi;
 	uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
 	upstream carillon { server %[2]s; server %[2]s; keepalive 4; }
+	map $http_upgrade $upgrading { default upgrade; "" ""; }
 	server {
 		listen %[3]s;
 		location / { proxy_pass http://carillon; proxy_http_version 1.1; %[4]s }
