@@ -128,7 +128,7 @@ func (e *Engine) Start() error {
 		return fmt.Errorf("engine: %w", err)
 	}
 	if err := e.startLoops(); err != nil {
-		_ = e.ln.file.Close()
+		e.ln.close()
 		e.closeWakers()
 		return err
 	}
@@ -217,7 +217,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	if !e.phase.CompareAndSwap(phaseRunning, phaseStopping) {
 		return ErrShutdown
 	}
-	_ = e.ln.file.Close()
+	e.ln.close()
 	e.fanout.close()
 	err := e.drain(ctx)
 	e.cancel()
