@@ -54,6 +54,15 @@ func (e *OptionError) Error() string {
 	return fmt.Sprintf("engine: %s: %s: want %s", e.Option, e.Value, e.Want)
 }
 
+// A ListenError is what Start says if it cannot listen on Options.Addr.
+type ListenError struct{ Err error }
+
+// Error implements error.
+func (e *ListenError) Error() string { return "engine: " + e.Err.Error() }
+
+// Unwrap is what the listener said.
+func (e *ListenError) Unwrap() error { return e.Err }
+
 // MaxNameBytes bounds the names of systems, groups and users.
 const MaxNameBytes = 128
 

@@ -97,6 +97,9 @@ type Options struct {
 	// Forwarded, X-Forwarded-For and the like). Who sends no Origin is no browser, and
 	// not concerned.
 	AllowOrigins []string
+	// PagePort is another port of the same host whose pages may connect by default: that
+	// of an API on a listener of its own, which serves a page. Default: none.
+	PagePort int
 	// AllowHosts are the names under which pages of the same host may connect, such as
 	// push.example.com, *.example.com for all below it, or * for any. IP addresses and
 	// localhost always may. This is against DNS rebinding: a page whose own name was
@@ -267,6 +270,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"NodeID", int64(o.NodeID), 0, MaxNodeID, decimal},
 		{"MaxConnections", int64(o.MaxConnections), 0, 1 << 31, decimal},
 		{"MemoryLimit", o.MemoryLimit, 0, 1 << 50, byteSize},
+		{"PagePort", int64(o.PagePort), 0, 1<<16 - 1, decimal},
 		{"MaxPerIP", int64(o.MaxPerIP), 0, 1 << 31, decimal},
 		{"HandshakesPerIP", int64(o.HandshakesPerIP), 0, 1 << 31, decimal},
 		{"MaxHandshakeBytes", int64(o.MaxHandshakeBytes), 512, 1 << 20, byteSize},
