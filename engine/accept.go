@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"carillon/engine/socketfile"
 )
 
 // A listener takes connections many at a time, without Go's own record of each, its
@@ -16,15 +18,40 @@ type listener struct {
 	file *os.File
 	raw  syscall.RawConn
 	addr net.Addr
+	unix *socketfile.Listener // whose file is to be removed; nil for TCP
 	// reserve is a descriptor to refuse with when there is no other, -1 if that is
 	// gone, too. It belongs to accept.
 	reserve int
 }
 
-// listen opens the listener. Go's keep-alive probes are off: the heartbeat finds
+// listen opens the listener.
+func (e *Engine) listen() error {
+	if path, ok := unixPath(e.opts.Addr); ok {
+		ln, err := socketfile.Listen(path, e.opts.SocketMode)
+		if err != nil {
+			return err
+		}
+		e.loopback = true
+		if e.ln, err = newListener(ln.UnixListener); err != nil {
+			ln.Remove()
+			return err
+		}
+		e.ln.unix = ln
+		return nil
+	}
+	ln, err := e.listenTCP()
+	if err != nil {
+		return err
+	}
+	e.loopback = ln.Addr().(*net.TCPAddr).IP.IsLoopback()
+	e.ln, err = newListener(ln)
+	return err
+}
+
+// listenTCP has connections as they are best here. Go's keep-alive probes are off: the heartbeat finds
 // the silent ones, and probing 60,000 idle sockets every 15 s costs 9 % of a core.
 // What a connection inherits from the listener is TCP_NODELAY, which Go would set.
-func (e *Engine) listen() error {
+func (e *Engine) listenTCP() (*net.TCPListener, error) {
 	lc := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) (err error) {
 		failed := c.Control(func(fd uintptr) {
 			err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
@@ -34,22 +61,35 @@ func (e *Engine) listen() error {
 	lc.SetMultipathTCP(false) // its connections inherit by rules of their own
 	ln, err := lc.Listen(context.Background(), "tcp", e.opts.Addr)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer ln.Close() // the file stays
-	addr := ln.Addr().(*net.TCPAddr)
-	file, err := ln.(*net.TCPListener).File() // whose RawConn can wait, which the listener's cannot
+	return ln.(*net.TCPListener), nil
+}
+
+// newListener takes over from ln, which it closes.
+func newListener(ln interface {
+	net.Listener
+	File() (*os.File, error)
+}) (*listener, error) {
+	defer ln.Close()       // the file stays
+	file, err := ln.File() // whose RawConn can wait, which the listener's cannot
 	if err != nil {
-		return err
+		return nil, err
 	}
 	raw, err := file.SyscallConn()
 	if err != nil {
 		_ = file.Close()
-		return err
+		return nil, err
 	}
-	e.ln = &listener{file, raw, addr, -1}
-	e.loopback = addr.IP.IsLoopback()
-	return nil
+	return &listener{file: file, raw: raw, addr: ln.Addr(), reserve: -1}, nil
+}
+
+// close ends accept.
+func (l *listener) close() {
+	if l.unix != nil {
+		l.unix.Remove()
+	}
+	_ = l.file.Close()
 }
 
 // acceptBatch is how many connections are taken before it is looked whether the
@@ -172,7 +212,7 @@ func (e *Engine) refuseUnread(fd int) {
 
 // add gives a new connection to its loop.
 func (e *Engine) add(fd int, from netip.AddrPort) {
-	if e.overLimit(refusing) {
+	if e.overLimit(int64(RefusedAtOnce(e.opts.MaxConnections))) {
 		e.refused.add(labelMaxConnections)
 		_ = syscall.Close(fd)
 		return
@@ -237,12 +277,12 @@ func addrPortOf(a syscall.Sockaddr) netip.AddrPort {
 	case *syscall.SockaddrInet6:
 		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
 	}
-	return netip.AddrPort{} // it was closed before it was accepted, on some systems
+	return netip.AddrPort{} // a unix socket's, or it was closed before it was accepted, on some systems
 }
 
-// refusing is how many sockets over MaxConnections may be open for as long as it
-// takes to read their request and answer it 503. Beyond, they are closed unread.
-const refusing = 256
+// RefusedAtOnce is how many sockets over Options.MaxConnections may be open for as long
+// as it takes to read their request and answer it 503. Beyond, they are closed unread.
+func RefusedAtOnce(maxConnections int) int { return min(max(maxConnections/16, 16), 256) }
 
 const (
 	labelMaxConnections = "max connections"

@@ -135,9 +135,9 @@ func (c *Client) Data() any {
 
 // RemoteAddr is the client's address: the peer's, or what a trusted proxy said
 // that its own peer's is. It is a *net.TCPAddr, and the zone of a link-local address
-// is not kept.
+// is not kept; or a *net.UnixAddr, whose name is @, of a peer at a unix socket.
 func (c *Client) RemoteAddr() net.Addr {
-	return net.TCPAddrFromAddrPort(c.remote())
+	return addrOf(c.remote())
 }
 
 func (c *Client) remote() netip.AddrPort {

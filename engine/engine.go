@@ -118,17 +118,17 @@ func New(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Start listens and serves. It returns once clients can connect, or with an error
-// that wraps the listener's; an engine is started once.
+// Start listens and serves. It returns once clients can connect, or with an error,
+// a *ListenError if it is Addr that cannot be listened on; an engine is started once.
 func (e *Engine) Start() error {
 	if e.phase.Load() != phaseNew {
 		return errors.New("engine: started before")
 	}
 	if err := e.listen(); err != nil {
-		return fmt.Errorf("engine: %w", err)
+		return &ListenError{err}
 	}
 	if err := e.startLoops(); err != nil {
-		_ = e.ln.file.Close()
+		e.ln.close()
 		e.closeWakers()
 		return err
 	}
@@ -217,7 +217,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	if !e.phase.CompareAndSwap(phaseRunning, phaseStopping) {
 		return ErrShutdown
 	}
-	_ = e.ln.file.Close()
+	e.ln.close()
 	e.fanout.close()
 	err := e.drain(ctx)
 	e.cancel()

@@ -39,6 +39,30 @@ func (e *FieldError) Error() string {
 // Is makes errors.Is(err, ErrInvalid) true.
 func (e *FieldError) Is(target error) bool { return target == ErrInvalid }
 
+// An OptionError is what New says of options that cannot be.
+type OptionError struct {
+	Option string // the field of Options
+	Value  string // what it is, if that says something
+	Want   string // what it should be
+}
+
+// Error implements error.
+func (e *OptionError) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("engine: %s: want %s", e.Option, e.Want)
+	}
+	return fmt.Sprintf("engine: %s: %s: want %s", e.Option, e.Value, e.Want)
+}
+
+// A ListenError is what Start says if it cannot listen on Options.Addr.
+type ListenError struct{ Err error }
+
+// Error implements error.
+func (e *ListenError) Error() string { return "engine: " + e.Err.Error() }
+
+// Unwrap is what the listener said.
+func (e *ListenError) Unwrap() error { return e.Err }
+
 // MaxNameBytes bounds the names of systems, groups and users.
 const MaxNameBytes = 128
 

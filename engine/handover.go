@@ -134,7 +134,7 @@ func newHTTPListener(e *Engine) *httpListener {
 func (l *httpListener) reserve(h *handed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	tooMany := l.perIP[h.ip] >= maxHTTPPerIP && !l.e.trusts(h.ip)
+	tooMany := l.perIP[h.ip] >= maxHTTPPerIP && !l.e.trusts(h.ip) && !isUnix(h.ip)
 	if (tooMany || len(l.all) >= maxHTTPConns) && !l.makeRoomLocked(h.ip, tooMany) {
 		return false
 	}
@@ -255,6 +255,9 @@ type handedConn struct {
 }
 
 func (c *handedConn) socket() net.Conn { return c.tcp }
+
+// RemoteAddr implements net.Conn. It is whom a trusted proxy says that it is from.
+func (c *handedConn) RemoteAddr() net.Addr { return c.h.c.RemoteAddr() }
 
 // CloseWrite sends FIN, behind TLS's own goodbye. net/http looks for it: without, it
 // waits for half a second instead.

@@ -34,7 +34,7 @@ func (h *Handshake) Origin() string { return h.req.Origin() }
 func (h *Handshake) Subprotocols() []string { return h.req.Subprotocols() }
 
 // RemoteAddr is as Client.RemoteAddr.
-func (h *Handshake) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(h.remote) }
+func (h *Handshake) RemoteAddr() net.Addr { return addrOf(h.remote) }
 
 // Query is the decoded query of the request. The error says what is wrong with the
 // first field that cannot be decoded; such fields are left out.

@@ -4,26 +4,33 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net"
 	"net/netip"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"carillon/engine/proxied"
+	"carillon/engine/socketfile"
 	"carillon/engine/ws"
 )
 
 // Options configures New. The zero value serves ws://127.0.0.1:9991/ws.
 type Options struct {
-	// Addr is the TCP address to listen on. Default 127.0.0.1:9991.
+	// Addr is the TCP address to listen on, or unix:/path for a unix socket, which is
+	// as good as loopback. A socket that a process left behind there is replaced, and
+	// Shutdown removes it. Default 127.0.0.1:9991.
 	Addr string
+	// SocketMode are the permissions of a unix socket: who may write may connect.
+	// Default 0660.
+	SocketMode fs.FileMode
 	// Path is where clients connect. Default /ws. Other requests go to HTTP.
 	Path string
 	// ServeHTTP says that somebody serves the listener HTTP. Without it, a request
@@ -62,6 +69,9 @@ type Options struct {
 	// Forwarded, so one that writes Forwarded has to take X-Forwarded-For out. A PROXY
 	// header of others is refused. Default: none.
 	TrustedProxies []netip.Prefix
+	// TrustUnix makes the peers of a unix socket TrustedProxies, too. They have no
+	// address, and so no limits by it, whether trusted or not. Default: they are not.
+	TrustUnix bool
 	// TLS makes Addr a TLS listener. It needs a certificate or a way to get one;
 	// NextProtos is set to HTTP/1.1. It is not changed. Default: no TLS.
 	TLS *tls.Config
@@ -87,6 +97,9 @@ type Options struct {
 	// Forwarded, X-Forwarded-For and the like). Who sends no Origin is no browser, and
 	// not concerned.
 	AllowOrigins []string
+	// PagePort is another port of the same host whose pages may connect by default: that
+	// of an API on a listener of its own, which serves a page. Default: none.
+	PagePort int
 	// AllowHosts are the names under which pages of the same host may connect, such as
 	// push.example.com, *.example.com for all below it, or * for any. IP addresses and
 	// localhost always may. This is against DNS rebinding: a page whose own name was
@@ -202,35 +215,39 @@ func (o Options) withDefaults() (Options, error) {
 	o.PingInterval = cmp.Or(o.PingInterval, 25*time.Second)
 	o.PongTimeout = cmp.Or(o.PongTimeout, 60*time.Second)
 	o.CloseTimeout = cmp.Or(o.CloseTimeout, 5*time.Second)
+	o.SocketMode = cmp.Or(o.SocketMode, 0o660)
 	if o.Logger == nil {
 		nop := zerolog.Nop()
 		o.Logger = &nop
 	}
-	if _, _, err := net.SplitHostPort(o.Addr); err != nil {
-		return o, fmt.Errorf("engine: Addr: %w", err)
+	if !validAddr(o.Addr) {
+		return o, &OptionError{"Addr", o.Addr, "host:port, such as 127.0.0.1:9991 or :9991, or unix:/path"}
+	}
+	if o.SocketMode&^fs.ModePerm != 0 {
+		return o, &OptionError{"SocketMode", fmt.Sprintf("%#o", uint32(o.SocketMode)), "permissions such as 0660"}
 	}
 	if !strings.HasPrefix(o.Path, "/") || strings.ContainsAny(o.Path, "?# ") {
-		return o, fmt.Errorf("engine: Path %q: want a path that begins with /", o.Path)
+		return o, &OptionError{"Path", o.Path, "a path that begins with /, without ?, # and blanks"}
 	}
 	for _, p := range o.AllowOrigins {
 		if !ws.ValidOriginPattern(p) {
-			return o, fmt.Errorf("engine: AllowOrigins: %q matches no origin: want one such as https://*.example.com, or *", p)
+			return o, &OptionError{"AllowOrigins", p, "an origin such as https://*.example.com, or *"}
 		}
 	}
 	for _, h := range o.AllowHosts {
 		if !ws.ValidHostName(h) {
-			return o, fmt.Errorf("engine: AllowHosts: %q: want a name without a port, such as push.example.com, or *", h)
+			return o, &OptionError{"AllowHosts", h, "a name without a port, such as push.example.com, or *"}
 		}
 	}
 	o.TrustedProxies = slices.Clone(o.TrustedProxies)
 	for i, p := range o.TrustedProxies {
 		if !p.IsValid() {
-			return o, fmt.Errorf("engine: TrustedProxies: %v is no network", p)
+			return o, &OptionError{"TrustedProxies", p.String(), "networks"}
 		}
 		o.TrustedProxies[i] = proxied.Network(p)
 	}
 	if t := o.TLS; t != nil && len(t.Certificates) == 0 && t.GetCertificate == nil && t.GetConfigForClient == nil {
-		return o, errors.New("engine: TLS: want a certificate")
+		return o, &OptionError{"TLS", "", "a certificate, or a way to get one"}
 	}
 	for _, d := range []struct {
 		name string
@@ -240,39 +257,64 @@ func (o Options) withDefaults() (Options, error) {
 		{"PingInterval", o.PingInterval}, {"PongTimeout", o.PongTimeout}, {"CloseTimeout", o.CloseTimeout},
 	} {
 		if d.d < tick || d.d > 24*time.Hour {
-			return o, fmt.Errorf("engine: %s %v: want 1s to 24h", d.name, d.d)
+			return o, &OptionError{d.name, d.d.String(), "1s to 24h"}
 		}
 	}
 	for _, n := range []struct {
 		name   string
 		n      int64
 		lo, hi int64
+		text   func(int64) string
 	}{
-		{"Pollers", int64(o.Pollers), 1, maxPollers},
-		{"NodeID", int64(o.NodeID), 0, MaxNodeID},
-		{"MaxConnections", int64(o.MaxConnections), 0, 1 << 31},
-		{"MemoryLimit", o.MemoryLimit, 0, 1 << 50},
-		{"MaxPerIP", int64(o.MaxPerIP), 0, 1 << 31},
-		{"HandshakesPerIP", int64(o.HandshakesPerIP), 0, 1 << 31},
-		{"MaxHandshakeBytes", int64(o.MaxHandshakeBytes), 512, 1 << 20},
-		{"MaxAuthenticating", int64(o.MaxAuthenticating), 1, 1 << 16},
-		{"DrainRate", int64(o.DrainRate), 0, 1 << 31},
-		{"MaxMessageBytes", o.MaxMessageBytes, 1, 1 << 30},
-		{"CompressMin", int64(o.CompressMin), 1, 1 << 30},
-		{"MaxInboundMessages", int64(o.MaxInboundMessages), 1, math.MaxInt32},
-		{"MaxInboundBytes", int64(o.MaxInboundBytes), 1, math.MaxInt32},
-		{"MaxQueuedBytes", int64(o.MaxQueuedBytes), 1 << 10, 1 << 30},
-		{"SlowPolicy", int64(o.SlowPolicy), int64(CloseSlow), int64(DropNew)},
-		{"MaxQueuedTotal", o.MaxQueuedTotal, 1 << 20, 1 << 50},
-		{"MaxGroups", int64(o.MaxGroups), 1, 1 << 16},
-		{"MaxPendingPushes", int64(o.MaxPendingPushes), 1, 1 << 20},
-		{"MaxPendingBytes", o.MaxPendingBytes, 1 << 20, 1 << 40},
+		{"Pollers", int64(o.Pollers), 1, maxPollers, decimal},
+		{"NodeID", int64(o.NodeID), 0, MaxNodeID, decimal},
+		{"MaxConnections", int64(o.MaxConnections), 0, 1 << 31, decimal},
+		{"MemoryLimit", o.MemoryLimit, 0, 1 << 50, byteSize},
+		{"PagePort", int64(o.PagePort), 0, 1<<16 - 1, decimal},
+		{"MaxPerIP", int64(o.MaxPerIP), 0, 1 << 31, decimal},
+		{"HandshakesPerIP", int64(o.HandshakesPerIP), 0, 1 << 31, decimal},
+		{"MaxHandshakeBytes", int64(o.MaxHandshakeBytes), 512, 1 << 20, byteSize},
+		{"MaxAuthenticating", int64(o.MaxAuthenticating), 1, 1 << 16, decimal},
+		{"DrainRate", int64(o.DrainRate), 0, 1 << 31, decimal},
+		{"MaxMessageBytes", o.MaxMessageBytes, 1, 1 << 30, byteSize},
+		{"CompressMin", int64(o.CompressMin), 1, 1 << 30, byteSize},
+		{"MaxInboundMessages", int64(o.MaxInboundMessages), 1, math.MaxInt32, decimal},
+		{"MaxInboundBytes", int64(o.MaxInboundBytes), 1, math.MaxInt32, byteSize},
+		{"MaxQueuedBytes", int64(o.MaxQueuedBytes), 1 << 10, 1 << 30, byteSize},
+		{"SlowPolicy", int64(o.SlowPolicy), int64(CloseSlow), int64(DropNew), decimal},
+		{"MaxQueuedTotal", o.MaxQueuedTotal, 1 << 20, 1 << 50, byteSize},
+		{"MaxGroups", int64(o.MaxGroups), 1, 1 << 16, decimal},
+		{"MaxPendingPushes", int64(o.MaxPendingPushes), 1, 1 << 20, decimal},
+		{"MaxPendingBytes", o.MaxPendingBytes, 1 << 20, 1 << 40, byteSize},
 	} {
 		if n.n < n.lo || n.n > n.hi {
-			return o, fmt.Errorf("engine: %s %d: want %d to %d", n.name, n.n, n.lo, n.hi)
+			return o, &OptionError{n.name, n.text(n.n), n.text(n.lo) + " to " + n.text(n.hi)}
 		}
 	}
 	return o, nil
+}
+
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }
+
+// byteSize is n in the largest unit that it is a whole number of.
+func byteSize(n int64) string {
+	for i, unit := range []string{"TiB", "GiB", "MiB", "KiB"} {
+		if size := int64(1) << (40 - 10*i); n >= size && n%size == 0 {
+			return decimal(n/size) + unit
+		}
+	}
+	return decimal(n)
+}
+
+// unixPath is the path of an address that names a unix socket.
+func unixPath(addr string) (path string, ok bool) { return strings.CutPrefix(addr, "unix:") }
+
+func validAddr(addr string) bool {
+	if path, ok := unixPath(addr); ok {
+		return path != "" && path[0] != '@' && len(path) <= socketfile.MaxPath && strings.IndexByte(path, 0) < 0
+	}
+	_, _, err := net.SplitHostPort(addr)
+	return err == nil
 }
 
 // tick is the resolution of every timeout, and of the coarse clock.

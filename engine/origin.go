@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"net"
 	"net/netip"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"carillon/engine/ws"
@@ -15,7 +18,7 @@ import (
 func (e *Engine) checkOrigin(r *ws.Request, peer netip.Addr) error {
 	origin := r.Origin()
 	switch {
-	case ws.OriginAllowed(origin, r.Host, e.opts.AllowOrigins):
+	case ws.OriginAllowed(origin, r.Host, e.opts.AllowOrigins), e.ofPagePort(origin, r.Host):
 		// "The same host" is also true of a page whose name was pointed here.
 		if origin == "" || len(e.opts.AllowOrigins) > 0 || e.hostAllowed(r.Host) {
 			return nil
@@ -27,6 +30,15 @@ func (e *Engine) checkOrigin(r *ws.Request, peer netip.Addr) error {
 	}
 	return &RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Origin",
 		Detail: "an allowed origin (AllowOrigins, -allow-origin)"}
+}
+
+// ofPagePort reports whether the page is of the same host, at PagePort.
+func (e *Engine) ofPagePort(origin, host string) bool {
+	if e.opts.PagePort == 0 || len(e.opts.AllowOrigins) > 0 {
+		return false
+	}
+	name := (&url.URL{Host: host}).Hostname()
+	return ws.OriginAllowed(origin, net.JoinHostPort(name, strconv.Itoa(e.opts.PagePort)), nil)
 }
 
 // hostAllowed holds the Host of pages against Options.AllowHosts. Without them, a

@@ -163,3 +163,38 @@ func TestAllowHostsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// The page of an API at a port of its own is of the same host, and connects, unless
+// origins were named or it is under a name that is not the server's.
+func TestPagePort(t *testing.T) {
+	const page = "http://shop.example:9992"
+	for _, tt := range []struct {
+		o            Options
+		host, origin string
+		want         int
+	}{
+		{Options{PagePort: 9992, AllowHosts: []string{"shop.example"}}, "shop.example:9991", page, 101},
+		{Options{PagePort: 9992, AllowHosts: []string{"shop.example"}}, "shop.example", page, 101},
+		{Options{PagePort: 443, AllowHosts: []string{"shop.example"}}, "shop.example:9991", "https://shop.example", 101},
+		{Options{PagePort: 9992}, "[2001:db8::1]:9991", "http://[2001:db8::1]:9992", 101},
+		{Options{PagePort: 9992}, "shop.example:9991", page, 403}, // loopback, and no name is its own
+		{Options{AllowHosts: []string{"shop.example"}}, "shop.example:9991", page, 403},
+		{Options{PagePort: 9993, AllowHosts: []string{"shop.example"}}, "shop.example:9991", page, 403},
+		{Options{PagePort: 9992, AllowHosts: []string{"*"}}, "evil.example:9991", page, 403},
+		{Options{PagePort: 9992, AllowHosts: []string{"*"}, AllowOrigins: []string{"https://a.example"}}, "shop.example:9991", page, 403},
+	} {
+		e := newEngine(t, tt.o)
+		conn, err := net.Dial("tcp", e.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		head := strings.Replace(fmt.Sprintf(upgrade, "system_id=1"), "Host: localhost", "Host: "+tt.host+"\r\nOrigin: "+tt.origin, 1)
+		fmt.Fprint(conn, head)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != tt.want {
+			t.Errorf("%+v: %s at %s: %v, %v, want %d", tt.o, tt.origin, tt.host, resp, err, tt.want)
+		}
+		conn.Close()
+	}
+}

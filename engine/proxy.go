@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"net"
 	"net/netip"
 
 	"carillon/engine/proxied"
@@ -57,7 +58,7 @@ func (c *Client) readProxyHeader(hs *handshake, b []byte) []byte {
 func (c *Client) refuseProxy() {
 	e := c.loop.e
 	e.warnProxy.Do(func() {
-		e.log.Warn().Stringer("remote", c.remote()).
+		e.log.Warn().Stringer("remote", c.RemoteAddr()).
 			Msg("a header of the PROXY protocol from a peer that is not trusted is refused, and so are all to come, without a word here: if it is your proxy, name it in -trusted-proxies (Options.TrustedProxies)")
 	})
 	c.mu.Lock()
@@ -79,5 +80,19 @@ func (c *Client) noteForwarded(hs *handshake, r *ws.Request) {
 	}
 }
 
-// trusts reports whether ip is one of TrustedProxies.
-func (e *Engine) trusts(ip netip.Addr) bool { return proxied.Among(e.opts.TrustedProxies, ip) }
+// trusts reports whether ip is one of TrustedProxies, or a peer's without one.
+func (e *Engine) trusts(ip netip.Addr) bool {
+	return proxied.Among(e.opts.TrustedProxies, ip) || e.opts.TrustUnix && isUnix(ip)
+}
+
+// isUnix reports whether ip is a unix peer's, who has none. A Client keeps that as the
+// address that is nobody's.
+func isUnix(ip netip.Addr) bool { return !ip.IsValid() || ip == netip.IPv6Unspecified() }
+
+// addrOf is what Go calls the address, with the same name for a unix peer as Go's own.
+func addrOf(a netip.AddrPort) net.Addr {
+	if isUnix(a.Addr()) {
+		return &net.UnixAddr{Name: "@", Net: "unix"}
+	}
+	return net.TCPAddrFromAddrPort(a)
+}

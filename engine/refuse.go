@@ -44,7 +44,7 @@ func (c *Client) refuse(err error, label string) {
 		return
 	}
 	e.refused.add(label)
-	event().Err(err).Str("reason", label).Stringer("remote", c.remote()).Msg("handshake refused")
+	event().Err(err).Str("reason", label).Stringer("remote", c.RemoteAddr()).Msg("handshake refused")
 	c.state = stateClosing
 	c.setDeadlineLocked(e.closeTicks)
 	c.flags |= flagGotClose // there is no closing handshake to wait for

@@ -159,7 +159,7 @@ func (h *tlsShake) run() {
 	err := h.s.conn.Handshake()
 	e.tlsStalled.Delete(h)
 	if err != nil {
-		e.log.Debug().Err(err).Stringer("remote", h.c.remote()).Msg("TLS handshake failed")
+		e.log.Debug().Err(err).Stringer("remote", h.c.RemoteAddr()).Msg("TLS handshake failed")
 		if errors.Is(err, net.ErrClosed) { // that has been counted, or is the peer's doing
 			h.c.cut()
 		} else {

@@ -272,7 +272,7 @@ func (c *Client) open(h *Handshake, id Identity) error {
 	c.startHeartbeat()
 	e.accepted.Add(1)
 	if ev := e.log.Debug(); ev.Enabled() {
-		ev.Stringer("client", cid).Str("system", id.System).Stringer("remote", h.remote).Msg("client connected")
+		ev.Stringer("client", cid).Str("system", id.System).Stringer("remote", h.RemoteAddr()).Msg("client connected")
 	}
 	if e.opts.OnOpen != nil {
 		c.guard("OnOpen", func() { e.opts.OnOpen(c) })

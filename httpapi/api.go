@@ -84,13 +84,14 @@
 package httpapi
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -111,15 +112,22 @@ type Options struct {
 	Lang engine.Lang
 	// APIKeys are the keys of which a request must bear one, as
 	// "Authorization: Bearer KEY"; several allow to change keys without a gap.
-	// GET of /, /healthz and /readyz needs none. Default: nothing needs a key.
+	// GET of /, /healthz and /readyz needs none. SetKeys replaces them while the API
+	// serves. Default: nothing needs a key.
 	APIKeys []string
+	// TrustedProxies and TrustUnix are the engine's: whom a call without a right key is
+	// from, for the log, is what they say.
+	TrustedProxies []netip.Prefix
+	TrustUnix      bool
 	// AllowHosts are the names by which the server may be called, besides IP addresses
 	// and localhost: push.example.com, *.example.com for all below it, or * for any; see
 	// Browsers above. Default: any where keys are needed, otherwise none.
 	AllowHosts []string
 	// APIOnly says that clients connect to another listener. A request for
-	// WebSocketPath is then told so.
+	// WebSocketPath is then told so, and the page connects there.
 	APIOnly bool
+	// ClientsTLS says that the other listener speaks TLS.
+	ClientsTLS bool
 	// Version is what /stats says. Default "dev".
 	Version string
 	// WebSocketPath is where clients connect, for the page and for the answer to
@@ -130,31 +138,52 @@ type Options struct {
 	Logger zerolog.Logger
 }
 
-// An API is an http.Handler. Its fields are immutable, and it may serve any
-// number of requests at once.
+// An API is an http.Handler. It may serve any number of requests at once.
 type API struct {
-	eng     *engine.Engine
-	lang    engine.Lang
-	keys    []keySum
-	version string
-	wsPath  string
-	apiOnly bool
-	log     zerolog.Logger
-	page    page
-	timeout time.Duration
+	// Immutable.
+	eng        *engine.Engine
+	lang       engine.Lang
+	version    string
+	wsPath     string
+	apiOnly    bool
+	clientsTLS bool
+	log        zerolog.Logger
+	page       page
+	timeout    time.Duration
+	proxies    []netip.Prefix // TrustedProxies
+	trustUnix  bool
 
 	checkHost bool
 	hosts     []string // AllowHosts
+
+	auth    auth
+	leaving atomic.Bool // see Leave
+}
+
+// An OptionError is what New says of options that cannot be. It never has a key in it.
+type OptionError struct {
+	Option string // the field of Options
+	Value  string // what it is, if that may be said
+	Want   string // what it should be
+}
+
+// Error implements error.
+func (e *OptionError) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("httpapi: %s: want %s", e.Option, e.Want)
+	}
+	return fmt.Sprintf("httpapi: %s: %s: want %s", e.Option, e.Value, e.Want)
 }
 
 // New checks the options and makes the API. The engine need not have started.
 func New(o Options) (*API, error) {
 	if o.Engine == nil {
-		return nil, errors.New("httpapi: Engine is missing")
+		return nil, &OptionError{"Engine", "", "one"}
 	}
 	a := &API{
 		eng: o.Engine, lang: o.Lang, log: o.Logger, timeout: pushTimeout,
 		version: strings.ToValidUTF8(o.Version, "?"), wsPath: o.WebSocketPath, apiOnly: o.APIOnly,
+		clientsTLS: o.ClientsTLS, proxies: slices.Clone(o.TrustedProxies), trustUnix: o.TrustUnix,
 		checkHost: len(o.APIKeys) == 0 || len(o.AllowHosts) > 0, hosts: slices.Clone(o.AllowHosts),
 	}
 	if a.version == "" {
@@ -164,20 +193,17 @@ func New(o Options) (*API, error) {
 		a.wsPath = "/ws"
 	}
 	if _, taken := routes[a.wsPath]; taken || !strings.HasPrefix(a.wsPath, "/") {
-		return nil, fmt.Errorf("httpapi: WebSocketPath %q: want a path of its own that begins with /", a.wsPath)
+		return nil, &OptionError{"WebSocketPath", a.wsPath, "a path that begins with / and is no call's"}
 	}
-	for _, key := range o.APIKeys {
-		if !validKey(key) {
-			return nil, errors.New("httpapi: APIKeys: want one or more visible ASCII characters in each key")
-		}
-		a.keys = append(a.keys, sumKey(key))
+	if err := a.auth.set(o.APIKeys); err != nil {
+		return nil, err
 	}
 	for _, name := range o.AllowHosts {
 		if !ws.ValidHostName(name) {
-			return nil, fmt.Errorf("httpapi: AllowHosts: %q: want a name without a port, such as push.example.com, or *", name)
+			return nil, &OptionError{"AllowHosts", name, "a name without a port, such as push.example.com, or *"}
 		}
 	}
-	a.page = newPage(a.wsPath, len(a.keys) > 0)
+	a.page = newPage(a.wsPath, a.needsKey(), a.apiOnly, a.clientsTLS)
 	return a, nil
 }
 
@@ -262,6 +288,7 @@ func (c *call) serve() error {
 	}
 	if !(rt.open && isGet) && !a.authorized(c.r) {
 		c.closing = true // strangers keep no connections
+		a.noteUnauthorized(c.r)
 		return &problem{
 			status: http.StatusUnauthorized, code: engine.CodeUnauthorized, field: "Authorization",
 			detail: "want a configured API key, as Bearer KEY", header: [2]string{"WWW-Authenticate", `Bearer realm="carillon"`},

@@ -17,16 +17,19 @@ import (
 
 const (
 	defaultMaxConns = 1024
-	// maxRefusing bounds the connections that are open only to be told 503.
+	// maxRefusing bounds the connections that are open only to be told 503, beside
+	// defaultMaxConns; see refusingAtOnce.
 	maxRefusing = 64
 	// idleGrace is for how long a silent connection may be one whose request is on its
 	// way: it does not make room yet.
 	idleGrace = 100 * time.Millisecond
-
-	// ListenerDescriptors is how many descriptors a listener of NewListener has open
-	// at most, with the default MaxConns.
-	ListenerDescriptors = defaultMaxConns + maxRefusing
 )
+
+// ListenerDescriptors is how many descriptors a listener of NewListener has open at
+// most, with that MaxConns.
+func ListenerDescriptors(maxConns int) int { return maxConns + refusingAtOnce(maxConns) }
+
+func refusingAtOnce(maxConns int) int { return min(max(maxConns/16, 4), maxRefusing) }
 
 // ListenerOptions configures NewListener.
 type ListenerOptions struct {
@@ -173,7 +176,7 @@ func (l *listener) leaveLocked(c *boundConn) {
 // refuse answers 503, once the request begins to come: some clients take an answer
 // that comes before for a defect.
 func (l *listener) refuse(conn net.Conn) {
-	if l.o.TLS || l.refusing.Add(1) > maxRefusing {
+	if l.o.TLS || l.refusing.Add(1) > int32(refusingAtOnce(l.o.MaxConns)) {
 		if !l.o.TLS {
 			l.refusing.Add(-1)
 		}

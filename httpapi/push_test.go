@@ -405,9 +405,9 @@ func TestPushAfterShutdown(t *testing.T) {
 }
 
 func TestPushThatTakesTooLong(t *testing.T) {
-	a := *newServer(t, Options{}).api
+	a := newServer(t, Options{}).api
 	a.timeout = time.Nanosecond
-	if rec := serve(&a, "POST", "/push_to_all", `{"data":1}`); rec.Code != 504 || !strings.Contains(rec.Body.String(), `"code":10008`) {
+	if rec := serve(a, "POST", "/push_to_all", `{"data":1}`); rec.Code != 504 || !strings.Contains(rec.Body.String(), `"code":10008`) {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 }

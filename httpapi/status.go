@@ -39,6 +39,7 @@ func (c *call) stats() error {
 		uint("dropped", s.Dropped).
 		uint("compressed", s.Compressed).
 		uint("accepted", s.Accepted).
+		uint("unauthorized", c.api.auth.refused.Load()).
 		raw("closed", string(closed.end())).
 		raw("refused", string(refused.end())).
 		end())
@@ -48,7 +49,14 @@ func (c *call) healthz() error {
 	return c.answer(http.StatusOK, newObject(nil).str("status", "ok").end())
 }
 
+// Leave has /readyz say that the server is about to shut down. Everything is served as
+// before: a load balancer that sees it in time sends nobody who would be turned away.
+func (a *API) Leave() { a.leaving.Store(true) }
+
 func (c *call) readyz() error {
+	if c.api.leaving.Load() {
+		return c.answer(http.StatusServiceUnavailable, newObject(nil).str("status", "shutting down").end())
+	}
 	if !c.api.eng.Ready() {
 		return c.answer(http.StatusServiceUnavailable, newObject(nil).str("status", "not accepting").end())
 	}

@@ -15,15 +15,16 @@ import (
 // fromProxies has the connections of ln begin with a header of the PROXY protocol, if
 // they are of trusted proxies and it is there: RemoteAddr is then what it says. Others
 // that begin with one are refused, as the engine does at its own listener.
-func fromProxies(ln net.Listener, trusted []netip.Prefix, log zerolog.Logger) net.Listener {
-	return &proxiedListener{Listener: ln, trusted: trusted, log: log}
+func fromProxies(ln net.Listener, trusted []netip.Prefix, trustUnix bool, log zerolog.Logger) net.Listener {
+	return &proxiedListener{Listener: ln, trusted: trusted, trustUnix: trustUnix, log: log}
 }
 
 type proxiedListener struct {
 	net.Listener
-	trusted []netip.Prefix
-	log     zerolog.Logger
-	warn    sync.Once // of a proxy that is not trusted
+	trusted   []netip.Prefix
+	trustUnix bool // who connects to a unix socket
+	log       zerolog.Logger
+	warn      sync.Once // of a proxy that is not trusted
 }
 
 // Accept implements net.Listener. It does not wait for the header.
@@ -33,8 +34,11 @@ func (l *proxiedListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &proxiedConn{Conn: conn, l: l}
-	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+	switch a := conn.RemoteAddr().(type) {
+	case *net.TCPAddr:
 		c.trusted = proxied.Among(l.trusted, a.AddrPort().Addr())
+	case *net.UnixAddr:
+		c.trusted = l.trustUnix
 	}
 	return c, nil
 }

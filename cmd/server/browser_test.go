@@ -151,3 +151,25 @@ new MutationObserver(() => fetch("/spy", {method: "POST", body: document.body.in
 		}
 	}
 }
+
+// The page at a port of the API's own connects to the clients', with the policy that it
+// has: by address, and by a name that the server goes by.
+func TestDemoPageOfTheAPIInBrowser(t *testing.T) {
+	for _, args := range [][]string{
+		{"-api-addr", "127.0.0.1:0"},
+		{"-addr", "0.0.0.0:0", "-api-addr", "0.0.0.0:0", "-insecure", "-allow-host", "shop.example"},
+	} {
+		s := start(t, args...)
+		_, port, _ := strings.Cut(s.api, ":")
+		host := "127.0.0.1"
+		if len(args) > 2 {
+			host = "shop.example"
+		}
+		browse(t, "http://"+host+":"+port+"/?system_id=demo", "--host-resolver-rules=MAP shop.example 127.0.0.1",
+			"--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests")
+		eventually(t, "the page at "+host+" connects", func() bool {
+			_, body := s.post("/push_to_system", url.Values{"system_id": {"demo"}, "data": {"ding"}})
+			return strings.Contains(body, `"written":1`)
+		})
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"syscall"
 
+	"carillon/engine"
 	"carillon/httpapi"
 )
 
@@ -20,11 +21,23 @@ func raiseDescriptorLimit() (uint64, error) {
 	return uint64(l.Cur), err
 }
 
-// connectionsPossible is how many clients so many descriptors allow. The others are
-// for connections to the API, on either port, handshakes that are refused (256), six
-// for each loop, files and logs.
-func connectionsPossible(descriptors uint64, loops int) int {
+// A share is what descriptors are for.
+type share struct {
+	clients int // for as many
+	api     int // connections at -api-addr
+}
+
+// fewClients is what is worth a warning: a server for that few is not what this is.
+const fewClients = 1000
+
+// shareOut shares descriptors out. Most are for clients. An eighth, but no more than it
+// can use, is for the API; some are for handshakes that are refused; and six for each
+// loop, and some for files and logs, for the process itself.
+func shareOut(descriptors uint64, loops int) share {
 	const most = 1 << 31 // engine's limit
-	reserved := httpapi.ListenerDescriptors + 256 + 20 + 6*uint64(loops)
-	return int(min(max(descriptors, reserved+1)-reserved, most))
+	s := share{api: int(min(max(descriptors/8, 16), 1024))}
+	left := int64(min(descriptors, 2*most)) - int64(httpapi.ListenerDescriptors(s.api)) - 20 - 6*int64(loops)
+	s.clients = int(max(left-int64(engine.RefusedAtOnce(int(max(left, 0)))), 1))
+	s.clients = min(s.clients, most)
+	return s
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net/netip"
 	"strconv"
@@ -10,10 +11,12 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"carillon/httpapi"
 )
 
-// What follows are the kinds of flags. Their errors say what was expected, and
-// package flag puts the flag's name before them.
+// What follows are the kinds of flags. Their errors say what was expected; the
+// setting's name is put before them.
 
 type text struct {
 	p   *string
@@ -43,22 +46,43 @@ func (v *list) Set(s string) error {
 	return nil
 }
 
-// String hides the values: one list is of keys.
-func (v *list) String() string { return "" }
+func (v *list) String() string { return strings.Join(*v, ",") }
 
-// networks are addresses and prefixes.
-type networks struct{ p *[]netip.Prefix }
+// A keyList is a list of API keys, which no error and no text may have in it.
+type keyList []string
+
+func (v *keyList) Set(s string) error {
+	for key := range strings.SplitSeq(s, ",") {
+		if key = strings.Trim(key, " \t"); !httpapi.ValidKey(key) {
+			return errors.New("want keys of visible ASCII characters without blanks, with commas between")
+		}
+		*v = append(*v, key)
+	}
+	return nil
+}
+
+func (v *keyList) String() string { return "" }
+
+// networks are addresses and prefixes, and whether the peers of unix sockets are meant.
+type networks struct {
+	p    *[]netip.Prefix
+	unix *bool
+}
 
 func (v networks) String() string { return "" }
 
 func (v networks) Set(s string) error {
 	for part := range strings.SplitSeq(s, ",") {
 		part = strings.TrimSpace(part)
+		if part == "unix" || part == "unix:" { // nginx writes the latter
+			*v.unix = true
+			continue
+		}
 		p, err := netip.ParsePrefix(part)
 		if err != nil {
 			ip, err := netip.ParseAddr(part)
 			if err != nil {
-				return errors.New("want networks such as 10.0.0.0/8 or addresses, with commas between")
+				return errors.New("want networks such as 10.0.0.0/8, addresses or unix, with commas between")
 			}
 			p = netip.PrefixFrom(ip, ip.BitLen())
 		}
@@ -170,6 +194,46 @@ func (v span) Set(s string) error {
 	return nil
 }
 
+// A pause is a time that may be 0.
+type pause span
+
+func (v pause) init() pause { *v.p = v.def; return v }
+
+func (v pause) String() string { return span(v).String() }
+
+func (v pause) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return errors.New("want a time such as 3s, or 0")
+	}
+	*v.p = d
+	return nil
+}
+
+// A mode is the permissions of a file, in octal.
+type mode struct {
+	p   *fs.FileMode
+	def fs.FileMode
+}
+
+func (v mode) init() mode { *v.p = v.def; return v }
+
+func (v mode) String() string {
+	if v.p == nil {
+		return ""
+	}
+	return fmt.Sprintf("%04o", uint32(*v.p))
+}
+
+func (v mode) Set(s string) error {
+	n, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
+	if err != nil || n == 0 || n > 0o777 {
+		return errors.New("want permissions such as 0660")
+	}
+	*v.p = fs.FileMode(n)
+	return nil
+}
+
 // A size is a number of bytes: 65536, 64KiB, 16MiB or 1GiB.
 type size struct {
 	p   *int64
@@ -181,7 +245,7 @@ func (v size) init() size { *v.p = v.def; return v }
 var units = []struct {
 	suffix string
 	n      int64
-}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}}
+}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}}
 
 func (v size) String() string {
 	if v.p == nil {

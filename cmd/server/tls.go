@@ -2,10 +2,7 @@ package main
 
 import (
 	"crypto/tls"
-	"fmt"
-	"os"
 	"sync"
-	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -19,58 +16,47 @@ type certificate struct {
 
 	mu      sync.Mutex // guards the following fields
 	current *tls.Certificate
-	stamp   string    // what the files looked like when they were last read
-	checked time.Time // when that was last compared
+	watch   watch
 }
 
-// checkEvery bounds how often handshakes look at the files.
-const checkEvery = time.Second
-
 // loadCertificate fails if the files are no pair.
-func loadCertificate(certFile, keyFile string, log zerolog.Logger) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
-	c.stamp, c.checked = c.look(), time.Now()
+func loadCertificate(certFile, keyFile string) (*certificate, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: zerolog.Nop(), watch: watch{names: []string{certFile, keyFile}}}
+	c.watch.noted()
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("-tls-cert, -tls-key: %w", err)
+		return nil, err
 	}
 	c.current = &pair
 	return c, nil
-}
-
-// look is a text that changes when either file does.
-func (c *certificate) look() (stamp string) {
-	for _, name := range []string{c.certFile, c.keyFile} {
-		st, err := os.Stat(name) // follows links, which is how some renew
-		if err != nil {
-			return "" // in the middle of a change
-		}
-		stamp += fmt.Sprint(st.Size(), st.ModTime().UnixNano(), " ")
-	}
-	return stamp
 }
 
 // get is for tls.Config.GetCertificate.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.checked) < checkEvery {
-		return c.current, nil
+	if c.watch.changed() {
+		c.readLocked()
 	}
-	c.checked = time.Now()
-	stamp := c.look()
-	if stamp == c.stamp || stamp == "" {
-		return c.current, nil
-	}
-	c.stamp = stamp
+	return c.current, nil
+}
+
+// reload reads the files, whether they have changed or not.
+func (c *certificate) reload() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watch.noted()
+	c.readLocked()
+}
+
+func (c *certificate) readLocked() {
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		c.log.Error().Err(err).Msg("the changed certificate cannot be used: the old one stays")
-		return c.current, nil
+		return
 	}
 	c.current = &pair
 	c.log.Info().Time("expires", pair.Leaf.NotAfter).Msg("certificate reloaded")
-	return c.current, nil
 }
 
 func (c *certificate) config() *tls.Config {
