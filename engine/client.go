@@ -81,6 +81,7 @@ const (
 	flagCountedRefused                         // there, as refused
 	flagUntracked                              // no longer in the engine's counts
 	flagHanded                                 // with net/http, which counts it out
+	flagTold                                   // CloseWith tells its groups that it leaves
 )
 
 // SubprotocolRaw is the WebSocket subprotocol whose clients get the data of a

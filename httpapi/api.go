@@ -181,36 +181,6 @@ func New(o Options) (*API, error) {
 	return a, nil
 }
 
-type route struct {
-	methods string // as in an Allow header
-	open    bool   // GET needs no key
-	probe   bool   // GET may come under any Host
-	handle  func(*call) error
-}
-
-const (
-	get  = "GET, HEAD"
-	post = "POST"
-)
-
-var routes = map[string]route{
-	"/push_to_client":    {post, false, false, (*call).pushToClient},
-	"/push_to_clients":   {post, false, false, (*call).pushToClients},
-	"/push_to_group":     {post, false, false, (*call).pushToGroup},
-	"/push_to_system":    {post, false, false, (*call).pushToSystem},
-	"/push_to_all":       {post, false, false, (*call).pushToAll},
-	"/bind_to_group":     {post, false, false, (*call).bind},
-	"/unbind_from_group": {post, false, false, (*call).unbind},
-	"/close_client":      {post, false, false, (*call).closeClient},
-	"/close":             {post, false, false, (*call).closeClient},
-	"/client":            {get, false, false, (*call).client},
-	"/clients":           {get, false, false, (*call).clients},
-	"/stats":             {get, false, false, (*call).stats},
-	"/healthz":           {get, true, true, (*call).healthz},
-	"/readyz":            {get, true, true, (*call).readyz},
-	"/":                  {get, true, false, (*call).demo},
-}
-
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{api: a, w: w, r: r}
@@ -269,18 +239,20 @@ func (c *call) serve() error {
 	}
 	switch {
 	case !known:
-		return &problem{
-			status: http.StatusNotFound, code: engine.CodeBadParameter, field: "path",
-			detail: "want the path of a call",
-		}
+		return a.noSuchPath(path)
 	case isGet != (rt.methods == get) || !isGet && c.r.Method != http.MethodPost:
 		return wrongMethod(rt.methods)
 	}
 	var err error
-	if isGet {
-		c.fields, err = decodeForm("query", c.r.URL.RawQuery)
-	} else {
-		c.fields, err = c.readFields()
+	switch {
+	case !isGet && c.r.URL.RawQuery != "":
+		return badField("query", "none: the fields of a POST belong into its body")
+	case isGet && c.r.ContentLength != 0 && len(rt.fields) > 0:
+		return badField("body", "none: the fields of a GET belong into its query")
+	case isGet:
+		c.fields, err = decodeForm("query", c.r.URL.RawQuery, rt.fields)
+	default:
+		c.fields, err = c.readFields(rt.fields)
 	}
 	if err != nil {
 		return err
@@ -304,9 +276,10 @@ func (c *call) begin(status int, contentType string, size int) {
 	c.w.WriteHeader(status)
 }
 
-// answer sends a whole answer. That the peer no longer reads it is not an error
-// of the call.
+// answer sends a whole answer, and the end of its line. That the peer no longer reads
+// it is not an error of the call.
 func (c *call) answer(status int, body []byte) error {
+	body = append(body, '\n')
 	c.begin(status, "application/json", len(body))
 	_, _ = c.w.Write(body)
 	return nil
