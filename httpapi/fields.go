@@ -156,6 +156,9 @@ func parseIDs(field, v string, valid bool) ([]engine.ID, error) {
 		if id, err := engine.ParseID(v); err == nil {
 			return []engine.ID{id}, nil
 		}
+		if !strings.HasPrefix(strings.TrimLeft(v, jsonSpace), "[") {
+			return nil, badField(field, "a client id or an array of them, not "+engine.Quote(v))
+		}
 		if err := checkJSON(field, v, 1); err != nil {
 			return nil, err
 		}

@@ -65,7 +65,7 @@ func TestDecodeJSON(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if _, err := decodeJSON([]byte(`{"a":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + "}"), []string{"a"}); err != nil {
+	if _, err := decodeJSON([]byte(`{"a":`+strings.Repeat("[", 63)+strings.Repeat("]", 63)+"}"), []string{"a"}); err != nil {
 		t.Errorf("64 deep: %v", err)
 	}
 }

@@ -15,7 +15,7 @@ func shown(name string) string {
 }
 
 // nearest returns the known name that a wrong one most likely stands for: the one at the
-// least edit distance, in which what is only left out or added counts for a quarter.
+// least edit distance, which counts for a quarter if one of them contains the other.
 func nearest(wrong string, known []string) (best string) {
 	wrong = plain(wrong[:min(len(wrong), maxCompared)])
 	least := 0
@@ -36,7 +36,8 @@ func plain(name string) string {
 	return strings.ReplaceAll(strings.ToLower(name), "-", "_")
 }
 
-// distance is how many bytes to insert, delete or change to make b of a.
+// distance is what it costs to make b of a: 1 for a byte that is left out of a, which is
+// what people do to long names, and 2 for one that is too much or another.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1) // of the table whose last cell is the answer
 	for j := range row {
@@ -44,14 +45,14 @@ func distance(a, b string) int {
 	}
 	for i := range len(a) {
 		diagonal := row[0]
-		row[0] = i + 1
+		row[0] = 2 * (i + 1)
 		for j := range len(b) {
 			change := diagonal
 			if a[i] != b[j] {
-				change++
+				change += 2
 			}
 			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+			row[j+1] = min(change, row[j]+1, row[j+1]+2)
 		}
 	}
 	return row[len(b)]
