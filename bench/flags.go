@@ -49,10 +49,8 @@ type config struct {
 // defaultURL is where a server that was started without flags listens.
 const defaultURL = "ws://127.0.0.1:9991/ws?system_id={system}&group_name={group}"
 
-const (
-	defaultPushBody = `{"system_id":{system},"group_name":{group},"client_id":{client_id},"data":{data}}`
-	connsPerProcess = 17_000 // below the 20,000 descriptors that a process may have
-)
+// connsPerProcess is below the 20,000 descriptors that a process may have.
+const connsPerProcess = 17_000
 
 // A flagSet is a flag.FlagSet whose flags are grouped in -h.
 type flagSet struct {
@@ -185,7 +183,7 @@ func (c *config) addServerFlags(f *flagSet, pids *[]string) {
 	if s.pushes {
 		f.add(oneOf{&c.push, []string{"http", "ws"}}, "push", "how to push, `http|ws`: by an HTTP call, or by a message that a client of its own sends")
 		f.add(&list{p: &c.pushURLs}, "push-url", "`URL` to push to, once for each -url: http://host:port/path; {target} is system, group, all or client (default http://HOST/push_to_{target}); with -push ws where the pushing client connects (default -url)")
-		f.add(text{&c.pushBody}.init(defaultPushBody), "push-body", "`text` of the call or message; {data}, {client_id}, {group}, {system} and {target} are filled in")
+		f.add(text{&c.pushBody}.init(""), "push-body", "`text` of the call or message; {data}, {client_id}, {group}, {system} and {target} are filled in; default: the fields of Carillon's call")
 		f.add(text{&c.pushType}.init("application/json"), "push-type", "content `type` of it, which also says how what is filled in is written: quoted for JSON, escaped for a form, as it is for all else")
 	}
 }
@@ -199,9 +197,9 @@ func (c *config) check() error {
 		return errors.New("-servers: want no -url, -push-url and -pid with it, they say where a running server is")
 	case c.serverFlags != "" && c.servers == 0:
 		return errors.New("-server-flags: want -servers with it, a running server has its flags")
-	case c.push == "ws" && c.pushBody == defaultPushBody && s.pushes:
+	case c.push == "ws" && c.pushBody == "" && s.pushes:
 		return errors.New("-push ws: want -push-body with it, the message that has the server push {data}")
-	case s.pushes && !strings.Contains(c.pushBody, "{data}"):
+	case s.pushes && c.pushBody != "" && !strings.Contains(c.pushBody, "{data}"):
 		return fmt.Errorf("-push-body %q: want {data} in it", c.pushBody)
 	}
 	if !c.urlSet {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,6 +62,14 @@ func (e *endpoint) text(template string, t pushTarget, data []byte) string {
 	).Replace(template)
 }
 
+// carillonBodies are those of Carillon's calls, which take no other fields.
+var carillonBodies = [stamp.Kinds]string{
+	stamp.All:    `{"data":{data}}`,
+	stamp.System: `{"system_id":{system},"data":{data}}`,
+	stamp.Group:  `{"system_id":{system},"group_name":{group},"data":{data}}`,
+	stamp.Client: `{"system_id":{system},"client_id":{client_id},"data":{data}}`,
+}
+
 // A pipe is one connection that pushes are made over, one at a time.
 type pipe struct {
 	e       *endpoint
@@ -73,7 +82,7 @@ type pipe struct {
 
 // push sends data and waits until the server has taken it.
 func (p *pipe) push(t pushTarget, data []byte) error {
-	body := p.e.text(p.e.body, t, data)
+	body := p.e.text(cmp.Or(p.e.body, carillonBodies[t.kind]), t, data)
 	if p.e.websocket {
 		return p.send(body)
 	}

@@ -83,10 +83,13 @@ const (
 	flagCountedRefused                         // there, as refused
 	flagUntracked                              // no longer in the engine's counts
 	flagHanded                                 // with net/http, which counts it out
+	flagTold                                   // CloseWith tells its groups that it leaves
 )
 
 // SubprotocolRaw is the WebSocket subprotocol whose clients get the data of a
-// message without the envelope.
+// message without the envelope. They are not welcomed, nor told who joins and leaves: a
+// client's id is in the header Carillon-Client-Id of the handshake's answer, which pages
+// in browsers cannot read.
 const SubprotocolRaw = "carillon.raw"
 
 // ID is the client's id, unique for all time.

@@ -13,6 +13,13 @@
 //	                      │                 │
 //	                      └─ net/http       └─ refused: 4xx, no callback
 //
+// The welcome is an envelope of code 0. Its params say what the client was taken for,
+// {"groups":["vip"],"user_id":"ann"}, with at most 64 of its groups. Where Identity.Notify
+// or Options.NotifyLeave asks for it, the members of a group then hear of those who join
+// it by connecting (CodeBound) and of those who leave (CodeLeft), each with the data of
+// MembershipMessage, behind what was pushed to the group before. At most 65,536 such
+// tellings wait; above that, the log says that some were left out.
+//
 // # Memory
 //
 // A connection that is idle owns no goroutine, no timer, no map and no buffer. With a

@@ -154,12 +154,15 @@ func (c *Client) report() {
 	if due {
 		c.flags |= flagReported
 	}
-	why := c.reason
+	why, told := c.reason, c.flags&flagTold != 0
 	c.mu.Unlock()
 	if !due {
 		return
 	}
 	e := c.loop.e
+	if e.opts.NotifyLeave && !told {
+		e.notifier.post(c, CodeLeft)
+	}
 	if ev := e.log.Debug(); ev.Enabled() {
 		ev.Stringer("client", c.ID()).Str("system", c.System()).Stringer("reason", why).Msg("client closed")
 	}
@@ -171,6 +174,18 @@ func (c *Client) report() {
 		}()
 		e.opts.OnClose(c, why)
 	}
+}
+
+// takeLeave makes the caller the one who tells the groups of c that it has left. False
+// means that c has, or that somebody else tells.
+func (c *Client) takeLeave() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != stateOpen || c.flags&flagTold != 0 {
+		return false
+	}
+	c.flags |= flagTold
+	return true
 }
 
 // opened notes that OnOpen has returned.

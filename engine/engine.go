@@ -61,7 +61,8 @@ type Engine struct {
 	tide        memoryTide
 	collectFrom uint32 // tick of the next collection for want of room; watchMemory's
 
-	backlog backlog
+	backlog  backlog
+	notifier notifier
 
 	dropped    atomic.Uint64 // messages, by SlowPolicy
 	compressed atomic.Uint64 // messages
@@ -100,6 +101,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e.reg.LimitGroups(o.MaxGroups)
 	e.fanout = newScheduler(e.loops, o)
+	e.notifier.e = e
 	if o.MaxPerIP > 0 || o.HandshakesPerIP > 0 {
 		e.addrs = newAddrLimits(o)
 	}

@@ -157,7 +157,7 @@ func TestWelcome(t *testing.T) {
 	if err := json.Unmarshal(b, &env); err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf(`{"system_id":"123","client_id":"%s","message_id":"%s","group_name":"","code":0,"msg":"客户端连接成功","data":null,"params":null}`,
+	want := fmt.Sprintf(`{"system_id":"123","client_id":"%s","message_id":"%s","group_name":"","code":0,"msg":"客户端连接成功","data":null,"params":{"groups":[],"user_id":""}}`,
 		env.ClientID, env.MessageID)
 	if string(b) != want {
 		t.Errorf("welcome\n%s, want\n%s", b, want)

@@ -36,6 +36,18 @@ func (e *FieldError) Error() string {
 	return fmt.Sprintf("engine: %s: want %s", e.Field, e.Want)
 }
 
+// Code is what an answer about the error carries: CodeNoSystem for a missing system,
+// otherwise CodeBadParameter.
+func (e *FieldError) Code() Code {
+	if *e == *errNoSystem {
+		return CodeNoSystem
+	}
+	return CodeBadParameter
+}
+
+// Detail is what an answer about the error says.
+func (e *FieldError) Detail() string { return "want " + e.Want }
+
 // Is makes errors.Is(err, ErrInvalid) true.
 func (e *FieldError) Is(target error) bool { return target == ErrInvalid }
 
@@ -66,23 +78,9 @@ func (e *ListenError) Unwrap() error { return e.Err }
 // MaxNameBytes bounds the names of systems, groups and users.
 const MaxNameBytes = 128
 
-func checkName(field, name string) error {
-	if name == "" {
-		return &FieldError{field, "a non-empty name"}
-	}
-	return checkOptionalName(field, name)
-}
-
 func checkCloseText(reason string) error {
 	if len(reason) > ws.MaxCloseReason || !utf8.ValidString(reason) {
 		return &FieldError{"reason", fmt.Sprintf("at most %d bytes of UTF-8", ws.MaxCloseReason)}
-	}
-	return nil
-}
-
-func checkOptionalName(field, name string) error {
-	if len(name) > MaxNameBytes || !utf8.ValidString(name) {
-		return &FieldError{field, fmt.Sprintf("at most %d bytes of UTF-8", MaxNameBytes)}
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func TestMaxGroupsInHandshake(t *testing.T) {
 		t.Fatalf("three groups: %v, %v", resp, err)
 	}
 	var body struct{ Field, Detail string }
-	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil || body.Field != "group_name" || body.Detail != "at most 2 groups" {
+	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil || body.Field != "group_name" || body.Detail != "want at most 2 groups for one client" {
 		t.Errorf("the answer says %+v, %v", body, err)
 	}
 }

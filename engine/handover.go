@@ -28,7 +28,7 @@ func (c *Client) handOver(b []byte, parseErr error) {
 	e := c.loop.e
 	if !e.opts.ServeHTTP || c.hs.Load().returned { // net/http thought that it was for Options.Path
 		if parseErr == nil {
-			parseErr = &RefuseError{Status: 404, Code: CodeConnectFailed, Detail: "WebSocket clients connect to " + e.opts.Path}
+			parseErr = &RefuseError{Status: 404, Code: CodeBadParameter, Field: "path", Detail: DetailPath(e.opts.Path)}
 		}
 		c.refuse(parseErr, "path")
 		return

@@ -47,6 +47,9 @@ type Identity struct {
 	System string
 	User   string
 	Groups []string
+	// Notify tells the members of the groups that the client joins of it, as a message
+	// with CodeBound, the client itself among them.
+	Notify bool
 	// Subprotocol is the WebSocket subprotocol that the answer names, one of those that
 	// the client offers: with another, the handshake fails with 500. But for
 	// SubprotocolRaw, the client gets envelopes, whatever it is. Empty leaves it to the
@@ -56,25 +59,23 @@ type Identity struct {
 }
 
 func (id Identity) check() error {
-	if id.System == "" {
-		return &RefuseError{Status: 400, Code: CodeNoSystem, Field: "system_id", Detail: "a non-empty name"}
-	}
-	if err := checkName("system_id", id.System); err != nil {
+	if err := CheckName("system_id", id.System); err != nil {
 		return err
 	}
-	if err := checkOptionalName("user_id", id.User); err != nil {
+	if err := checkUser(id.User); err != nil {
 		return err
 	}
 	for _, g := range id.Groups {
-		if err := checkName("group_name", g); err != nil {
+		if err := CheckName("group_name", g); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// QueryIdentity believes the query: system_id, user_id, and group_name any number
-// of times. Other fields may be anything. It is the default Authenticate, for networks
+// QueryIdentity believes the query: system_id, user_id, group_name any number of times,
+// also as group_name[], and notify, a flag. Other fields may be anything: a client sees
+// in the welcome what it was taken for. It is the default Authenticate, for networks
 // where every client is trusted and for backends that check the request in front of
 // Carillon.
 func QueryIdentity(h *Handshake) (Identity, error) {
@@ -82,21 +83,29 @@ func QueryIdentity(h *Handshake) (Identity, error) {
 	for field := range strings.SplitSeq(h.req.RawQuery, "&") {
 		raw, value, _ := strings.Cut(field, "=")
 		name, err := url.QueryUnescape(raw)
-		if err != nil || name != "system_id" && name != "user_id" && name != "group_name" {
+		name, _, element := CutIndex(name)
+		if err != nil || name != "system_id" && name != "user_id" && name != "group_name" && name != "notify" {
 			continue
 		}
-		if value, err = url.QueryUnescape(value); err != nil || strings.Contains(field, ";") {
-			return Identity{}, &FieldError{name, "a percent-encoded value"}
+		if value, err = Unescape(name, value); err != nil {
+			return Identity{}, err
 		}
-		if q.Add(name, value); name != "group_name" && len(q[name]) > 1 {
-			return Identity{}, &FieldError{name, "one value"}
+		if q.Add(name, value); name != "group_name" && (element || len(q[name]) > 1) {
+			return Identity{}, Twice(name)
 		}
 	}
 	groups := q["group_name"]
 	if len(groups) == 1 && groups[0] == "" { // "group_name=" means none
 		groups = nil
 	}
-	return Identity{System: q.Get("system_id"), User: q.Get("user_id"), Groups: groups}, nil
+	id := Identity{System: q.Get("system_id"), User: q.Get("user_id"), Groups: groups}
+	if q.Has("notify") {
+		var err error
+		if id.Notify, err = ParseFlag("notify", q.Get("notify")); err != nil {
+			return Identity{}, err
+		}
+	}
+	return id, nil
 }
 
 // A RefuseError, returned by Authenticate, chooses the HTTP answer to a

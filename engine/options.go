@@ -161,6 +161,10 @@ type Options struct {
 
 	// Lang is the language of "msg". Default Chinese.
 	Lang Lang
+	// NotifyLeave tells the members of a client's groups that it has left, however it
+	// ended, as a message with CodeLeft; but not at a shutdown. Default: only
+	// CloseOptions.Notify does.
+	NotifyLeave bool
 	// NoWelcome leaves out the envelope that greets a client.
 	NoWelcome bool
 	// Logger gets what an operator needs to know. Default: nothing is logged.

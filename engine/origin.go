@@ -24,12 +24,12 @@ func (e *Engine) checkOrigin(r *ws.Request, peer netip.Addr) error {
 			return nil
 		}
 		return &RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Host",
-			Detail: "an IP address, localhost or a configured name (AllowHosts, -allow-host) of the server"}
+			Detail: DetailHost}
 	case len(e.opts.AllowOrigins) == 0 && ws.LoopbackOrigin(origin) && ws.LoopbackHost(r.Host) && e.isDirect(r, peer):
 		return nil // a developer's page, on another port
 	}
 	return &RefuseError{Status: 403, Code: CodeConnectFailed, Field: "Origin",
-		Detail: "an allowed origin (AllowOrigins, -allow-origin)"}
+		Detail: "want an allowed origin (AllowOrigins, -allow-origin)"}
 }
 
 // ofPagePort reports whether the page is of the same host, at PagePort.

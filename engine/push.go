@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -46,6 +47,8 @@ type Message struct {
 	Params []byte
 	// Code is the envelope's code; zero means CodeSent.
 	Code Code
+
+	id string // the message's, if it has one already
 }
 
 // MaxTargets bounds the clients of one ToClients and the exclusions of a target.
@@ -77,7 +80,7 @@ func ToClient(system string, id ID) Target {
 }
 
 // ToClients is up to MaxTargets clients of a system, each told by its own
-// Outcome in Report.Outcomes.
+// Outcome in Report.Outcomes. One that is named twice is one client.
 func ToClients(system string, ids ...ID) Target {
 	return Target{scope: scopeClients, system: system, ids: ids}
 }
@@ -137,8 +140,10 @@ func (r *Report) count(o Outcome) {
 func (m *Message) check() error {
 	switch m.Kind {
 	case JSON:
-		if len(m.Data) > 0 && !validJSON(m.Data) {
-			return &FieldError{"data", "one JSON value in UTF-8"}
+		if len(m.Data) > 0 {
+			if err := checkJSON("data", m.Data); err != nil {
+				return err
+			}
 		}
 	case Text:
 		if !utf8.Valid(m.Data) {
@@ -148,8 +153,23 @@ func (m *Message) check() error {
 	default:
 		return &FieldError{"kind", "JSON, Text or Binary"}
 	}
-	if len(m.Params) > 0 && !validJSON(m.Params) {
-		return &FieldError{"params", "one JSON value in UTF-8"}
+	if len(m.Params) > 0 {
+		return checkJSON("params", m.Params)
+	}
+	return nil
+}
+
+// checkJSON refuses half surrogate pairs, too: what stands for no character becomes
+// another with some receivers, and ends the parsing with others.
+func checkJSON(field string, b []byte) error {
+	if !validJSON(b) {
+		return &FieldError{field, "one JSON value in UTF-8"}
+	}
+	if bytes.IndexByte(b, '\\') < 0 { // most have no escape
+		return nil
+	}
+	if half := HalfSurrogate(string(b)); half != "" {
+		return &FieldError{field, "whole surrogate pairs, not " + half + " alone"}
 	}
 	return nil
 }
@@ -194,11 +214,11 @@ func (t *Target) check() error {
 	if t.scope == 0 {
 		return &FieldError{"target", "a target made by one of the To functions"}
 	}
-	if err := checkName("system_id", t.system); err != nil {
+	if err := CheckName("system_id", t.system); err != nil {
 		return err
 	}
 	if t.scope == scopeGroup {
-		if err := checkName("group_name", t.group); err != nil {
+		if err := CheckName("group_name", t.group); err != nil {
 			return err
 		}
 	}
@@ -262,11 +282,14 @@ func (e *Engine) push(ctx context.Context, t Target, m Message) (*job, Report, e
 		}
 		defer e.fanout.pushes.leave()
 	}
-	id, err := e.ids.next()
-	if err != nil {
-		return nil, Report{}, err
+	report := Report{MessageID: m.id}
+	if m.id == "" {
+		id, err := e.ids.next()
+		if err != nil {
+			return nil, Report{}, err
+		}
+		report.MessageID = messageID(id)
 	}
-	report := Report{MessageID: messageID(id)}
 	f := newFrame(m, t.group, report.MessageID, e.opts.Lang)
 	switch t.scope {
 	case scopeClient:
@@ -303,7 +326,13 @@ func (e *Engine) pushEach(t Target, f *frame, report *Report) {
 	r := renderers.Get().(*renderer)
 	defer r.release()
 	report.Outcomes = make([]Outcome, len(t.ids))
+	first := make(map[ID]int, len(t.ids))
 	for i, id := range t.ids {
+		if before, twice := first[id]; twice {
+			report.Outcomes[i] = report.Outcomes[before]
+			continue
+		}
+		first[id] = i
 		if c, err := e.member(t.system, id); err == nil {
 			report.Outcomes[i] = c.send(f, r)
 		}

@@ -29,12 +29,13 @@ func (c *Client) refuse(err error, label string) {
 		}
 	case errors.As(err, &proto):
 		answer = RefuseError{Status: proto.Status, Code: CodeConnectFailed, Detail: proto.Message}
+		answer.Field = headerAtFault[proto.Reason]
 		header, label = proto.Header, proto.Reason
 		if proto.Status == 405 {
-			answer.Code = CodeBadMethod
+			answer.Code, answer.Detail = CodeBadMethod, DetailMethod(proto.Header[0].Value)
 		}
 	case errors.As(err, &field):
-		answer = RefuseError{Status: 400, Code: CodeBadParameter, Field: field.Field, Detail: field.Want}
+		answer = RefuseError{Status: 400, Code: field.Code(), Field: field.Field, Detail: field.Detail()}
 	default:
 		event, label = e.log.Error, labelInternal
 	}
@@ -74,15 +75,26 @@ func (c *Client) giveUp(label string) {
 	}
 }
 
+// headerAtFault is the "field" of an answer to a request that is no handshake, by the
+// reason of its ws.HandshakeError.
+var headerAtFault = map[string]string{
+	"host": "Host", "upgrade": "Upgrade", "connection": "Connection", "version": "Sec-WebSocket-Version",
+	"key": "Sec-WebSocket-Key", "origin_count": "Origin", "body": "body",
+}
+
 const labelInternal = "internal error"
 
 // dateFormat is that of RFC 9110 section 5.6.7, for times in UTC.
 const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
 
+// AppendAnswer appends e as a whole HTTP answer that ends the connection.
+func (e *RefuseError) AppendAnswer(b []byte, l Lang) []byte { return e.appendAnswer(b, l, false) }
+
 // appendAnswer appends the HTTP answer, with the API's error object as its body, which
-// the answer to a HEAD lacks.
+// the answer to a HEAD lacks. Its headers are those of the API's answers.
 func (e *RefuseError) appendAnswer(b []byte, l Lang, noBody bool, header ...ws.HeaderField) []byte {
-	header = append(header, ws.HeaderField{Name: "Date", Value: time.Now().UTC().Format(dateFormat)})
+	header = append(header, ws.HeaderField{Name: "Date", Value: time.Now().UTC().Format(dateFormat)},
+		ws.HeaderField{Name: "Cache-Control", Value: "no-store"})
 	if e.Status == 503 || e.Status == 429 {
 		header = append(header, ws.HeaderField{Name: "Retry-After", Value: "1"})
 	}
@@ -101,5 +113,5 @@ func (e *RefuseError) appendJSON(b []byte, l Lang) []byte {
 	b = AppendJSONString(b, e.Field)
 	b = append(b, `,"detail":`...)
 	b = AppendJSONString(b, e.Detail)
-	return append(b, '}')
+	return append(b, '}', '\n')
 }

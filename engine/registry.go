@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"cmp"
+	"context"
 	"errors"
-	"fmt"
 	"iter"
 
+	"carillon/engine/ws"
 	"carillon/registry"
 )
 
@@ -42,7 +44,7 @@ func (e *Engine) Bind(system string, id ID, group string) (added bool, err error
 	case errors.Is(err, registry.ErrNotLive):
 		err = ErrNoClient
 	case errors.Is(err, registry.ErrGroups):
-		err = &FieldError{"group_name", fmt.Sprintf("at most %d groups for one client", e.opts.MaxGroups)}
+		err = tooManyGroups(e.opts.MaxGroups)
 	}
 	return added, err
 }
@@ -65,10 +67,10 @@ func (e *Engine) Unbind(system string, id ID, group string) (removed bool, err e
 }
 
 func (e *Engine) named(system string, id ID, group string) (*Client, error) {
-	if err := checkName("system_id", system); err != nil {
+	if err := CheckName("system_id", system); err != nil {
 		return nil, err
 	}
-	if err := checkName("group_name", group); err != nil {
+	if err := CheckName("group_name", group); err != nil {
 		return nil, err
 	}
 	return e.member(system, id)
@@ -127,18 +129,48 @@ func (e *Engine) Count(q Query) int { return e.set(q).Len() }
 // Close is Client.Close for a client of the given system: ErrNoClient if there is
 // none, a *FieldError for a reason of more than 123 bytes or that is not UTF-8.
 func (e *Engine) Close(system string, id ID, reason string) error {
-	if err := checkName("system_id", system); err != nil {
-		return err
+	_, err := e.CloseWith(context.Background(), system, id, CloseOptions{Reason: reason})
+	return err
+}
+
+// CloseOptions are the choices of CloseWith.
+type CloseOptions struct {
+	// Code is the close frame's: 1000, or 3000 to 4999. By convention 3000 to 3499 ask a
+	// client to reconnect, and 3500 to 3999 ask it not to. Default 3500.
+	Code int
+	// Reason is the close frame's text, at most 123 bytes of UTF-8.
+	Reason string
+	// Notify tells the members of the groups that the client was in of it, as a message
+	// with CodeLeft. CloseWith then waits for that as Push does.
+	Notify bool
+}
+
+// CloseWith is Close with a choice. With Notify it returns the id of the message that the
+// groups got; that they could not be told is no error.
+func (e *Engine) CloseWith(ctx context.Context, system string, id ID, o CloseOptions) (messageID string, err error) {
+	if err := CheckName("system_id", system); err != nil {
+		return "", err
 	}
-	if err := checkCloseText(reason); err != nil {
-		return err
+	if err := checkCloseText(o.Reason); err != nil {
+		return "", err
+	}
+	if o.Code = cmp.Or(o.Code, int(closeCodeBackend)); o.Code != int(ws.CloseNormal) && (o.Code < 3000 || o.Code > 4999) {
+		return "", &FieldError{"code", "1000, or 3000 to 4999"}
 	}
 	c, err := e.member(system, id)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if !c.Close(reason) {
-		return ErrNoClient
+	// Whoever ends it now, it is told of here, and here only.
+	if o.Notify && !c.takeLeave() {
+		return "", ErrNoClient
 	}
-	return nil
+	closed := c.endWithCode(CloseBackend, ws.CloseCode(o.Code), o.Reason)
+	if o.Notify {
+		messageID = e.tellLeft(ctx, c)
+	}
+	if !closed {
+		return "", ErrNoClient
+	}
+	return messageID, nil
 }

@@ -26,7 +26,7 @@ func (c *Client) chooseSubprotocol(h *Handshake, id Identity) error {
 	}
 	for v := range h.req.Values("Sec-WebSocket-Protocol") {
 		if strings.Trim(v, ", \t") != "" { // be it a token or not
-			return &RefuseError{Status: 400, Code: CodeConnectFailed, Field: "Sec-WebSocket-Protocol", Detail: SubprotocolRaw + ", or no subprotocol"}
+			return &RefuseError{Status: 400, Code: CodeConnectFailed, Field: "Sec-WebSocket-Protocol", Detail: "want " + SubprotocolRaw + ", or no subprotocol"}
 		}
 	}
 	return nil

@@ -85,7 +85,7 @@ func (c *Client) readHead(hs *handshake, b []byte) {
 	case whole && searched+end+len(headEnd) <= limit:
 		c.request(hs, b)
 	case whole || len(b) > limit:
-		c.refuse(&RefuseError{Status: 431, Code: CodeConnectFailed, Detail: fmt.Sprintf("a request head of at most %d bytes", limit)}, "head_size")
+		c.refuse(&RefuseError{Status: 431, Code: CodeConnectFailed, Detail: fmt.Sprintf("want a request head of at most %d bytes", limit)}, "head_size")
 	default:
 		if !inParts {
 			hs.head = slices.Clone(b)
@@ -260,7 +260,7 @@ func (c *Client) open(h *Handshake, id Identity) error {
 	if err := e.reg.Join(&c.member, uint64(cid), c.loop.index, id.System, id.Groups...); err != nil {
 		c.mu.Unlock()
 		if errors.Is(err, registry.ErrGroups) {
-			return &FieldError{"group_name", fmt.Sprintf("at most %d groups", e.opts.MaxGroups)}
+			return tooManyGroups(e.opts.MaxGroups)
 		}
 		return fmt.Errorf("engine: %w", err)
 	}
@@ -271,6 +271,9 @@ func (c *Client) open(h *Handshake, id Identity) error {
 
 	c.startHeartbeat()
 	e.accepted.Add(1)
+	if id.Notify {
+		e.notifier.post(c, CodeBound)
+	}
 	if ev := e.log.Debug(); ev.Enabled() {
 		ev.Stringer("client", cid).Str("system", id.System).Stringer("remote", h.RemoteAddr()).Msg("client connected")
 	}
@@ -297,5 +300,24 @@ func (e *Engine) appendWelcome(b []byte, c *Client, req *ws.Request, id, extensi
 	}
 	r := renderers.Get().(*renderer)
 	defer r.release()
-	return append(b, r.render(newEnvelope(CodeConnected, Message{}, "", id, e.opts.Lang), c)...)
+	return append(b, r.render(newEnvelope(CodeConnected, Message{Params: welcomeParams(c)}, "", id, e.opts.Lang), c)...)
+}
+
+// maxWelcomed is how many groups the welcome names, which is to stay a short message.
+const maxWelcomed = 64
+
+// welcomeParams say what the client was taken for: a field that it has misspelt is not
+// there.
+func welcomeParams(c *Client) []byte {
+	groups := c.Groups()
+	slices.Sort(groups)
+	b := []byte(`{"groups":[`)
+	for i, g := range groups[:min(len(groups), maxWelcomed)] {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = AppendJSONString(b, g)
+	}
+	b = AppendJSONString(append(b, `],"user_id":`...), c.User())
+	return append(b, '}')
 }

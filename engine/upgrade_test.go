@@ -70,10 +70,10 @@ func TestRefusals(t *testing.T) {
 		{"other subprotocols", offering("a, b", "c"), 400, CodeConnectFailed, "Sec-WebSocket-Protocol", "subprotocol"},
 		{"other case", offering("Carillon.Raw"), 400, CodeConnectFailed, "Sec-WebSocket-Protocol", "subprotocol"},
 		{"no token", offering("a b"), 400, CodeConnectFailed, "Sec-WebSocket-Protocol", "subprotocol"},
-		{"no upgrade", "GET /ws?system_id=1 HTTP/1.1\r\nHost: a\r\n\r\n", 426, CodeConnectFailed, "", "upgrade"},
-		{"old version", strings.Replace(fmt.Sprintf(upgrade, "system_id=1"), "Version: 13", "Version: 8", 1), 426, CodeConnectFailed, "", "version"},
-		{"short key", strings.Replace(fmt.Sprintf(upgrade, "system_id=1"), "dGhlIHNhbXBsZSBub25jZQ==", "dGhl", 1), 400, CodeConnectFailed, "", "key"},
-		{"other path", "GET /other HTTP/1.1\r\nHost: a\r\n\r\n", 404, CodeConnectFailed, "", "path"},
+		{"no upgrade", "GET /ws?system_id=1 HTTP/1.1\r\nHost: a\r\n\r\n", 426, CodeConnectFailed, "Upgrade", "upgrade"},
+		{"old version", strings.Replace(fmt.Sprintf(upgrade, "system_id=1"), "Version: 13", "Version: 8", 1), 426, CodeConnectFailed, "Sec-WebSocket-Version", "version"},
+		{"short key", strings.Replace(fmt.Sprintf(upgrade, "system_id=1"), "dGhlIHNhbXBsZSBub25jZQ==", "dGhl", 1), 400, CodeConnectFailed, "Sec-WebSocket-Key", "key"},
+		{"other path", "GET /other HTTP/1.1\r\nHost: a\r\n\r\n", 404, CodeBadParameter, "path", "path"},
 		{"other method", "POST /ws HTTP/1.1\r\nHost: a\r\n\r\n", 405, CodeBadMethod, "", "method"},
 		{"bare LF", "GET /ws?system_id=1 HTTP/1.1\nHost: a\n\n", 400, CodeConnectFailed, "", "line_ending"},
 		{"fragment", "GET /ws#x HTTP/1.1\r\nHost: a\r\n\r\n", 400, CodeConnectFailed, "", "target"},
@@ -105,6 +105,9 @@ func TestRefusals(t *testing.T) {
 		}
 		if date, err := http.ParseTime(resp.Header.Get("Date")); err != nil || time.Since(date) > time.Minute || time.Until(date) > time.Second {
 			t.Errorf("%s: Date: %s", tt.name, resp.Header.Get("Date"))
+		}
+		if resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %v, want the headers of the API's answers", tt.name, resp.Header)
 		}
 		if tt.reason == "subprotocol" && !strings.Contains(body.Detail, SubprotocolRaw) {
 			t.Errorf("%s: %q does not name what there is", tt.name, body.Detail)

@@ -12,36 +12,59 @@
 //
 //	POST /push_to_client     system_id client_id data
 //	POST /push_to_clients    system_id client_ids data
-//	POST /push_to_group      system_id group_name data [exclude] [report=none]
-//	POST /push_to_system     system_id data [exclude] [report=none]
-//	POST /push_to_all        data [report=none]
+//	POST /push_to_group      system_id group_name data [exclude]
+//	POST /push_to_system     system_id data [exclude]
+//	POST /push_to_all        data
 //	POST /bind_to_group      system_id client_id group_name [notify]
-//	POST /unbind_from_group  system_id client_id group_name
-//	POST /close_client       system_id client_id [reason]; also /close
+//	POST /unbind_from_group  system_id client_id group_name [notify]
+//	POST /close_client       system_id client_id [code] [reason] [notify]; also /close
 //	GET  /client             client_id [system_id]
 //	GET  /clients            [system_id] [group_name] [limit] [cursor]
 //	GET  /stats /healthz /readyz
 //	GET  /                   a page to try it with
 //
-// Every push also takes params, a JSON value for the envelope's "params", and
-// binary=true, which makes data standard base64 of a binary message.
+// Every push also takes params, a JSON value for the envelope's "params";
+// binary=true, which makes data standard base64 of a binary message; and report=none,
+// which does not wait for what becomes of it. A client that client_ids names twice gets
+// one message.
+//
+// With notify=true the members of the group, or of all groups of a client that is
+// closed, get an envelope of code 10012 (joined) or 10003 (left) whose data is
+// {"client_id":"…","user_id":"…"} and whose message_id is the answer's; it stays empty
+// where nobody was told. To be told of connects and disconnects, see
+// engine.QueryIdentity and engine.Options.NotifyLeave. code is that of the close frame:
+// 1000, or 3000 to 4999, by default 3500.
 //
 // # Fields
 //
 // A POST has one body of at most 1 MiB: a URL-encoded form, a multipart form or
-// a JSON object; a query string is ignored. A GET has its fields in the query.
-// Fields that a call does not know are ignored, except exclude where it would not
-// be honoured; a field it knows may come only once, but for the elements of
-// client_ids and exclude in a form. JSON null stands for an absent field, except
-// in data and params, where it is the value. A name is a string of 1 to 128
-// bytes; system_id and client ids may also be JSON integers, taken digit by
-// digit. JSON nests at most 64 deep, so that every receiver's parser takes it.
+// a JSON object. A GET has its fields in the query. Fields in the other place are an
+// error, and so is a field that the call does not know: the answer names the nearest one
+// that it does. A field may come only once, but for the elements of client_ids and
+// exclude in a form, which may also be called NAME[], or NAME[n] in the order of n. A
+// form has at most 10,000 fields. A byte order mark before a body is skipped.
+//
+// JSON null stands for an absent field, except in data and params, where it is the value.
+// A name is a string of 1 to 128 bytes; in JSON, names and ids may also be integers,
+// taken digit by digit. A flag is true or false in JSON, and in a form also 1 or 0, in
+// any case. JSON nests at most 64 deep and has no half surrogate pairs, so that every
+// receiver's parser takes it.
 //
 // # Answers
 //
-// Answers are JSON, in the envelope of the original library where it had one.
-// A push to many answers 200 with a report once every worker has handed the
-// message over, or 202 at once with report=none. Errors have the body
+// The HTTP status is the one test of success: below 300, what was asked for was done.
+// "code" says what happened in the terms of the original library, and differs from call
+// to call.
+//
+// Answers are JSON that ends with a newline, in the envelope of the original library
+// where it had one. A push answers 200 with a report once the message was handed over to
+// all, or 202 at once with report=none: then it was admitted. report counts the clients
+// that it was for: matched = written + queued + dropped. A push to a group, a system or
+// all that matches nobody is a success. /push_to_clients answers with an array of one
+// such envelope for each id, in their order, in which code (10009, 10004 or 10008) and
+// report are those of that client; with more than one id, its data is null.
+//
+// Errors have the body
 //
 //	{"code":10017,"msg":"…","field":"limit","detail":"want an integer from 1 to 1000"}
 //
@@ -207,36 +230,6 @@ func New(o Options) (*API, error) {
 	return a, nil
 }
 
-type route struct {
-	methods string // as in an Allow header
-	open    bool   // GET needs no key
-	probe   bool   // GET may come under any Host
-	handle  func(*call) error
-}
-
-const (
-	get  = "GET, HEAD"
-	post = "POST"
-)
-
-var routes = map[string]route{
-	"/push_to_client":    {post, false, false, (*call).pushToClient},
-	"/push_to_clients":   {post, false, false, (*call).pushToClients},
-	"/push_to_group":     {post, false, false, (*call).pushToGroup},
-	"/push_to_system":    {post, false, false, (*call).pushToSystem},
-	"/push_to_all":       {post, false, false, (*call).pushToAll},
-	"/bind_to_group":     {post, false, false, (*call).bind},
-	"/unbind_from_group": {post, false, false, (*call).unbind},
-	"/close_client":      {post, false, false, (*call).closeClient},
-	"/close":             {post, false, false, (*call).closeClient},
-	"/client":            {get, false, false, (*call).client},
-	"/clients":           {get, false, false, (*call).clients},
-	"/stats":             {get, false, false, (*call).stats},
-	"/healthz":           {get, true, true, (*call).healthz},
-	"/readyz":            {get, true, true, (*call).readyz},
-	"/":                  {get, true, false, (*call).demo},
-}
-
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{api: a, w: w, r: r}
@@ -296,18 +289,20 @@ func (c *call) serve() error {
 	}
 	switch {
 	case !known:
-		return &problem{
-			status: http.StatusNotFound, code: engine.CodeBadParameter, field: "path",
-			detail: "want the path of a call",
-		}
+		return a.noSuchPath(path)
 	case isGet != (rt.methods == get) || !isGet && c.r.Method != http.MethodPost:
 		return wrongMethod(rt.methods)
 	}
 	var err error
-	if isGet {
-		c.fields, err = decodeForm("query", c.r.URL.RawQuery)
-	} else {
-		c.fields, err = c.readFields()
+	switch {
+	case !isGet && c.r.URL.RawQuery != "":
+		return badField("query", "none: the fields of a POST belong into its body")
+	case isGet && c.r.ContentLength != 0 && len(rt.fields) > 0:
+		return badField("body", "none: the fields of a GET belong into its query")
+	case isGet:
+		c.fields, err = decodeForm("query", c.r.URL.RawQuery, rt.fields)
+	default:
+		c.fields, err = c.readFields(rt.fields)
 	}
 	if err != nil {
 		return err
@@ -331,9 +326,10 @@ func (c *call) begin(status int, contentType string, size int) {
 	c.w.WriteHeader(status)
 }
 
-// answer sends a whole answer. That the peer no longer reads it is not an error
-// of the call.
+// answer sends a whole answer, and the end of its line. That the peer no longer reads
+// it is not an error of the call.
 func (c *call) answer(status int, body []byte) error {
+	body = append(body, '\n')
 	c.begin(status, "application/json", len(body))
 	_, _ = c.w.Write(body)
 	return nil

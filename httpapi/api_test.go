@@ -243,6 +243,15 @@ func (s *server) call(path, body string, status int) answer {
 	return a
 }
 
+// decoded is an answer, of which any member may be missing.
+func decoded(t *testing.T, text string) (a answer) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &a); err != nil {
+		t.Errorf("%v in %.300s", err, text)
+	}
+	return a
+}
+
 // get demands 200 and decodes the answer into v.
 func (s *server) get(path string, v any) {
 	s.t.Helper()

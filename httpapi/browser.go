@@ -23,7 +23,7 @@ func (c *call) checkBrowser(probe bool) error {
 	if a.checkHost && !probe && !ws.HostAllowed(c.r.Host, a.hosts) {
 		return &problem{
 			status: http.StatusForbidden, code: engine.CodeUnauthorized, field: "Host",
-			detail: "want an IP address, localhost or a configured name (AllowHosts, -allow-host) of the server",
+			detail: engine.DetailHost,
 		}
 	}
 	if crossOrigin.Check(c.r) != nil {

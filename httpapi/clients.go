@@ -20,33 +20,31 @@ func (c *call) bind() error {
 	}
 	e := envelope{system: system, client: id.String(), group: group, code: engine.CodeBound}
 	if added && notify {
-		e.message = c.notifyBound(system, id, group)
+		e.message = c.tell(e, id)
 	}
 	return c.answer(http.StatusOK, e.appendTo(nil, c.api.lang).bool("added", added).end())
 }
 
-// notifyBound tells the group's members, the new one among them, and returns the
-// message's id. The client is bound whether or not they can be told, so that a
-// failure is no error of the call.
-func (c *call) notifyBound(system string, id engine.ID, group string) string {
+// tell tells the members of e's group what has become of the client, and returns the
+// message's id. It is done whether or not they can be told, so that a failure is no error
+// of the call.
+func (c *call) tell(e envelope, id engine.ID) string {
 	var user string
 	if client, ok := c.api.eng.Client(id); ok {
 		user = client.User()
 	}
 	ctx, cancel := c.waiting()
 	defer cancel()
-	report, err := c.api.eng.Push(ctx, engine.ToGroup(system, group), engine.Message{
-		Code: engine.CodeBound,
-		Data: newObject(nil).str("client_id", id.String()).str("user_id", user).end(),
-	})
+	report, err := c.api.eng.Push(ctx, engine.ToGroup(e.system, e.group), engine.MembershipMessage(e.code, id, user))
 	if err != nil {
-		c.api.log.Warn().Err(err).Msg("group not told of its new member")
+		c.api.log.Warn().Err(err).Msg("group not told who joined or left")
 	}
 	return report.MessageID
 }
 
 func (c *call) unbind() error {
 	system, id, group := c.system(), c.id(), c.group()
+	notify := c.flag("notify")
 	if err := c.err(); err != nil {
 		return err
 	}
@@ -55,25 +53,45 @@ func (c *call) unbind() error {
 		return err
 	}
 	e := envelope{system: system, client: id.String(), group: group, code: engine.CodeLeft}
+	if removed && notify {
+		e.message = c.tell(e, id)
+	}
 	return c.answer(http.StatusOK, e.appendTo(nil, c.api.lang).bool("removed", removed).end())
 }
 
 func (c *call) closeClient() error {
 	system, id := c.system(), c.id()
-	reason, _ := c.text("reason", false)
+	o := engine.CloseOptions{Code: c.closeCode(), Notify: c.flag("notify")}
+	o.Reason, _ = c.text("reason", false)
 	if err := c.err(); err != nil {
 		return err
 	}
-	if err := c.api.eng.Close(system, id, reason); err != nil {
+	ctx, cancel := c.waiting()
+	defer cancel()
+	e := envelope{system: system, client: id.String(), code: engine.CodeClosed}
+	var err error
+	if e.message, err = c.api.eng.CloseWith(ctx, system, id, o); err != nil {
 		return err
 	}
-	e := envelope{system: system, client: id.String(), code: engine.CodeClosed}
 	return c.answer(http.StatusOK, e.appendTo(nil, c.api.lang).end())
+}
+
+// closeCode is the close frame's, 0 if the call leaves it to the engine.
+func (c *call) closeCode() int {
+	v, ok := c.text("code", true)
+	if !ok {
+		return 0
+	}
+	n, err := strconv.ParseUint(v, 10, 16)
+	if err != nil || n != 1000 && (n < 3000 || n > 4999) {
+		c.fail(badField("code", "1000, or 3000 to 4999, not "+engine.Quote(v)))
+	}
+	return int(n)
 }
 
 func (c *call) client() error {
 	id := c.id()
-	system, inSystem := c.optionalSystem()
+	system, inSystem := c.name("system_id")
 	if err := c.err(); err != nil {
 		return err
 	}
@@ -111,7 +129,7 @@ func (c *call) clients() error {
 	if inGroup { // a group's name means nothing without its system's
 		q.System = c.system()
 	} else {
-		q.System, _ = c.optionalSystem()
+		q.System, _ = c.name("system_id")
 	}
 	all := q
 	if v, ok := c.one("cursor"); ok {
@@ -148,7 +166,7 @@ func (c *call) limit() int {
 	}
 	n, err := strconv.ParseUint(v, 10, 16)
 	if err != nil || n < 1 || n > maxPage {
-		c.fail(badField("limit", "an integer from 1 to "+strconv.Itoa(maxPage)))
+		c.fail(badField("limit", "an integer from 1 to "+strconv.Itoa(maxPage)+", not "+engine.Quote(v)))
 		return 0
 	}
 	return int(n)

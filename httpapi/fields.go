@@ -2,8 +2,8 @@ package httpapi
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"unicode/utf8"
 
@@ -16,9 +16,18 @@ import (
 // first error for err, so that a handler reads all it needs and then asks once.
 // It belongs to the goroutine of the request.
 type fields struct {
+	known  []string            // that the call takes: there are no others
 	json   bool                // values are JSON text, not strings
 	values map[string][]string // by name, in the order in which they came
 	bad    error
+
+	// Of lists in a form, until all are there.
+	elements map[string][]element
+	next     map[string]int // number of an element without one
+}
+
+func newFields(known []string) *fields {
+	return &fields{known: known, values: map[string][]string{}, elements: map[string][]element{}, next: map[string]int{}}
 }
 
 // err is the first error of the methods called so far.
@@ -34,7 +43,7 @@ func (f *fields) fail(err error) {
 func (f *fields) one(name string) (v string, ok bool) {
 	vs := f.values[name]
 	if len(vs) > 1 {
-		f.fail(badField(name, "one value, not several"))
+		f.fail(engine.Twice(name))
 	}
 	if len(vs) == 0 {
 		return "", false
@@ -55,11 +64,7 @@ func (f *fields) text(name string, id bool) (v string, ok bool) {
 		}
 		return v, true
 	case v[0] == '"':
-		s, whole := unquote(v)
-		if !whole {
-			f.fail(badField(name, "a string without half surrogate pairs"))
-		}
-		return s, true
+		return unquote(v), true
 	case id && isInteger(v):
 		return v, true
 	case id:
@@ -75,54 +80,43 @@ func isInteger(v string) bool {
 	return strings.Trim(strings.TrimPrefix(v, "-"), "0123456789") == ""
 }
 
-// name returns a name that, if present, is not empty and not too long.
+// name returns a name that, if present, is one. That a system's is empty is not as if it
+// were absent: a caller that lost the name must not get everybody's clients.
 func (f *fields) name(name string) (v string, ok bool) {
-	v, ok = f.text(name, name == "system_id")
-	if ok && (v == "" || len(v) > engine.MaxNameBytes) {
-		f.fail(badField(name, fmt.Sprintf("1 to %d bytes", engine.MaxNameBytes)))
+	if f.json {
+		v, ok = f.text(name, true)
+	} else {
+		v, ok = f.one(name)
+	}
+	if ok {
+		if err := engine.CheckName(name, v); err != nil {
+			f.fail(err)
+		}
 	}
 	return v, ok
 }
 
-// system returns system_id, whose absence has a code of its own.
-func (f *fields) system() string {
-	system, ok := f.optionalSystem()
+func (f *fields) system() string { return f.required("system_id") }
+
+func (f *fields) group() string { return f.required("group_name") }
+
+func (f *fields) required(name string) string {
+	v, ok := f.name(name)
 	if !ok {
-		f.fail(noSystem())
+		f.fail(engine.CheckName(name, ""))
 	}
-	return system
-}
-
-// optionalSystem does not take an empty system_id for an absent one: a caller
-// that lost the name must not get everybody's clients.
-func (f *fields) optionalSystem() (string, bool) {
-	if v, ok := f.text("system_id", true); ok && v == "" {
-		f.fail(noSystem())
-	}
-	return f.name("system_id")
-}
-
-func noSystem() *problem {
-	return &problem{
-		status: http.StatusBadRequest, code: engine.CodeNoSystem,
-		field: "system_id", detail: "want the name of a system",
-	}
-}
-
-func (f *fields) group() string {
-	group, ok := f.name("group_name")
-	if !ok {
-		f.fail(badField("group_name", "the name of a group"))
-	}
-	return group
+	return v
 }
 
 // id returns client_id.
 func (f *fields) id() engine.ID {
-	v, _ := f.text("client_id", true)
+	v, ok := f.text("client_id", true)
 	id, err := engine.ParseID(v)
-	if err != nil {
-		f.fail(err)
+	if bad := (*engine.FieldError)(nil); errors.As(err, &bad) {
+		if ok {
+			bad.Want += ", not " + engine.Quote(v)
+		}
+		f.fail(bad)
 	}
 	return id
 }
@@ -158,8 +152,12 @@ func tooManyIDs(field string) error {
 func parseIDs(field, v string, valid bool) ([]engine.ID, error) {
 	bad := badField(field, "an array of client ids, which are decimal integers from 1 to 9223372036854775807")
 	if !valid {
+		v = strings.TrimPrefix(v, byteOrderMark)
 		if id, err := engine.ParseID(v); err == nil {
 			return []engine.ID{id}, nil
+		}
+		if !strings.HasPrefix(strings.TrimLeft(v, jsonSpace), "[") {
+			return nil, badField(field, "a client id or an array of them, not "+engine.Quote(v))
 		}
 		if err := checkJSON(field, v, 1); err != nil {
 			return nil, err
@@ -189,17 +187,32 @@ func parseIDs(field, v string, valid bool) ([]engine.ID, error) {
 	return ids, nil
 }
 
-// flag returns an optional boolean: true and false, in a form also 1 and 0.
+// flag returns an optional boolean: in JSON true and false, in a form what
+// engine.ParseFlag takes.
 func (f *fields) flag(name string) bool {
 	v, ok := f.one(name)
 	switch {
-	case !ok, v == "false", f.json && v == "null", !f.json && v == "0":
+	case !ok, f.json && v == "null":
 		return false
-	case v == "true", !f.json && v == "1":
-		return true
+	case !f.json:
+		on, err := engine.ParseFlag(name, v)
+		if err != nil {
+			f.fail(err)
+		}
+		return on
+	case v != "true" && v != "false":
+		f.fail(badField(name, "true or false, not "+quoted(v)))
 	}
-	f.fail(badField(name, "true or false"))
-	return false
+	return v == "true"
+}
+
+// quoted is a JSON value as an error repeats it.
+func quoted(v string) string {
+	if v[0] == '"' {
+		v = unquote(v)
+		return engine.Quote(v)
+	}
+	return shown(v)
 }
 
 // message returns what to push, and its data as JSON text for the answer.
@@ -227,6 +240,7 @@ func (f *fields) message() (m engine.Message, echo string) {
 	}
 	if params, ok := f.one("params"); ok {
 		if !f.json {
+			params = strings.TrimPrefix(params, byteOrderMark)
 			if err := checkJSON("params", params, maxDepth-1); err != nil {
 				f.fail(err)
 			}

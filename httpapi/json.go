@@ -4,12 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/valyala/fastjson"
+
+	"carillon/engine"
 )
 
 // maxDepth bounds how deep JSON nests, the body's own object included, for which
@@ -27,7 +28,7 @@ var parsers fastjson.ParserPool
 
 // decodeJSON cuts the body's object into its members. Their values stay JSON
 // text, byte for byte, which is how data is delivered.
-func decodeJSON(body []byte) (*fields, error) {
+func decodeJSON(body []byte, known []string) (*fields, error) {
 	s := strings.TrimLeft(string(body), jsonSpace)
 	if err := checkJSON("body", s, maxDepth); err != nil {
 		return nil, err
@@ -35,20 +36,32 @@ func decodeJSON(body []byte) (*fields, error) {
 	if s[0] != '{' {
 		return nil, badField("body", "a JSON object")
 	}
-	f := &fields{json: true, values: map[string][]string{}}
+	f := &fields{known: known, json: true, values: map[string][]string{}}
 	// The text is valid: where a comma, a colon or space stands, one may.
 	for s = strings.TrimLeft(s[1:], jsonSpace); s[0] != '}'; s = strings.TrimLeft(s, jsonSpace+",") {
 		n, _ := scanValue(s)
-		key, ok := unquote(s[:n])
-		if !ok {
-			return nil, badField("body", "names without half surrogate pairs")
+		key := s[:n]
+		if half := engine.HalfSurrogate(key); half != "" {
+			return nil, halfPair("body", half)
+		}
+		if key = unquote(key); !slices.Contains(known, key) {
+			return nil, noSuchField(key, known)
 		}
 		s = strings.TrimLeft(s[n:], jsonSpace+":")
 		n, _ = scanValue(s)
+		if half := engine.HalfSurrogate(s[:n]); half != "" {
+			return nil, halfPair(key, half)
+		}
 		f.values[key] = append(f.values[key], s[:n])
 		s = s[n:]
 	}
 	return f, nil
+}
+
+// halfPair is about an escape that is half of a surrogate pair: two names must not become
+// one, and who gets one as data must not fail over it.
+func halfPair(field, half string) *problem {
+	return badField(field, "whole surrogate pairs, not "+half+" alone")
 }
 
 // checkJSON returns an error of the field unless the text is one JSON value in
@@ -103,53 +116,18 @@ func scanValue(s string) (n, depth int) {
 	return len(s), depth
 }
 
-// unquote returns the string that a valid JSON string stands for. With half a
-// surrogate pair in it, it stands for none.
-func unquote(text string) (s string, ok bool) {
+// unquote returns the string that a valid JSON string stands for, which must have no
+// HalfSurrogate.
+func unquote(text string) string {
 	inner := text[1 : len(text)-1]
 	if !strings.Contains(inner, `\`) {
-		return inner, true
-	}
-	if loneSurrogate(inner) {
-		return "", false
+		return inner
 	}
 	p := parsers.Get()
 	defer parsers.Put(p)
 	v, err := p.Parse(text)
 	if err != nil {
-		return "", false
+		return inner
 	}
-	b, err := v.StringBytes()
-	return string(b), err == nil
-}
-
-// loneSurrogate reports whether the inside of a JSON string has a \u escape of
-// half a pair. Parsers make different things of it, and two names must not
-// become one.
-func loneSurrogate(s string) bool {
-	for {
-		i := strings.IndexByte(s, '\\')
-		if i < 0 {
-			return false
-		}
-		if s[i+1] != 'u' {
-			s = s[i+2:]
-			continue
-		}
-		r := hexRune(s[i+2:])
-		s = s[i+6:]
-		if !utf16.IsSurrogate(r) {
-			continue
-		}
-		if !strings.HasPrefix(s, `\u`) || utf16.DecodeRune(r, hexRune(s[2:])) == utf8.RuneError {
-			return true
-		}
-		s = s[6:]
-	}
-}
-
-// hexRune reads the four digits of an escape in valid JSON.
-func hexRune(s string) rune {
-	n, _ := strconv.ParseUint(s[:4], 16, 16)
-	return rune(n)
+	return string(v.GetStringBytes())
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"carillon/engine"
 )
 
 func TestScanValue(t *testing.T) {
@@ -34,7 +36,7 @@ func TestScanValue(t *testing.T) {
 }
 
 func TestDecodeJSON(t *testing.T) {
-	f, err := decodeJSON([]byte(" {\"a\" : 1.0e-2 ,\n\"b\":{\"x\":[1, 2]},\"\\u0061\":\"\\ud83d\\udd14\",\"c\":\"\" }\t"))
+	f, err := decodeJSON([]byte(" {\"a\" : 1.0e-2 ,\n\"b\":{\"x\":[1, 2]},\"\\u0061\":\"\\ud83d\\udd14\",\"c\":\"\" }\t"), []string{"a", "b", "c"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +49,7 @@ func TestDecodeJSON(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", k, got[k], want[k])
 		}
 	}
-	if f, err := decodeJSON([]byte("{}")); err != nil || len(f.values) != 0 {
+	if f, err := decodeJSON([]byte("{}"), nil); err != nil || len(f.values) != 0 {
 		t.Errorf("{}: %v, %v", f, err)
 	}
 	for _, bad := range []string{
@@ -57,13 +59,13 @@ func TestDecodeJSON(t *testing.T) {
 		"\ufeff{}", `{"\ud800":1}`, "{\"a\":\"\xed\xa0\x80\"}", "{}\x00", "/**/{}",
 		`{"a":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + "}",
 	} {
-		if f, err := decodeJSON([]byte(bad)); err == nil {
+		if f, err := decodeJSON([]byte(bad), []string{"a", "x"}); err == nil {
 			t.Errorf("%q accepted: %q", bad, f.values)
 		} else if p := problemOf(err); p == nil || p.status != 400 || p.field != "body" {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if _, err := decodeJSON([]byte(`{"a":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + "}")); err != nil {
+	if _, err := decodeJSON([]byte(`{"a":`+strings.Repeat("[", 63)+strings.Repeat("]", 63)+"}"), []string{"a"}); err != nil {
 		t.Errorf("64 deep: %v", err)
 	}
 }
@@ -80,7 +82,7 @@ func TestDecodeJSONHasNoSlowBody(t *testing.T) {
 		"digits":        `{"client_ids":[` + strings.Repeat("1,", maxBody/2-20) + "1]}",
 	} {
 		start := time.Now()
-		if f, err := decodeJSON([]byte(body)); err == nil {
+		if f, err := decodeJSON([]byte(body), []string{"client_ids", "data", "a", ""}); err == nil {
 			f.ids("client_ids")
 			f.message()
 		}
@@ -98,13 +100,16 @@ func TestUnquote(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &want); err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := unquote(text); !ok || got != want {
-			t.Errorf("unquote(%s) = %q, %t, want %q", text, got, ok, want)
+		if got := unquote(text); got != want || engine.HalfSurrogate(text) != "" {
+			t.Errorf("unquote(%s) = %q, want %q; half a pair: %s", text, got, want, engine.HalfSurrogate(text))
 		}
 	}
-	for _, text := range []string{`"\ud800"`, `"\udc00"`, `"\ud800\u0041"`, `"\ud800\n"`, `"\ud800\ud800"`, `"\\\ud800"`, `"\ud83d\udd14\udd14"`} {
-		if got, ok := unquote(text); ok {
-			t.Errorf("unquote(%s) = %q, want a refusal", text, got)
+	for text, want := range map[string]string{
+		`"\ud800"`: `\ud800`, `"\uDC00"`: `\uDC00`, `"\ud800\u0041"`: `\ud800`, `"\ud800\n"`: `\ud800`, `"\ud800\ud801"`: `\ud800`,
+		`"\\\ud800"`: `\ud800`, `"\ud83d\udd14\udd14"`: `\udd14`, `["\ud83d","\udd14"]`: `\ud83d`, `{"a":["x",{"\udbff":1}]}`: `\udbff`,
+	} {
+		if got := engine.HalfSurrogate(text); got != want {
+			t.Errorf("HalfSurrogate(%s) = %s, want %s", text, got, want)
 		}
 	}
 }

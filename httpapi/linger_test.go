@@ -88,7 +88,8 @@ func TestEarlyAnswersArrive(t *testing.T) {
 		{"POST /push_to_all", form + auth + "Content-Encoding: gzip\r\n", 415, 10017},
 		{"POST /push_to_all", auth + "Content-Type: multipart/form-data\r\n", 400, 10017},
 		{"GET /clients?limit=0", auth, 400, 10017},
-		{"GET /client?client_id=" + noID, auth, 404, 10004},
+		{"GET /client?client_id=" + noID, auth, 400, 10017},
+		{"GET /stats", auth, 200, 0},
 		{"GET /healthz", "", 200, 0},
 		{"PATCH /", "", 401, 10014},
 	}

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"cmp"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -190,13 +189,10 @@ func (l *listener) refuse(conn net.Conn) {
 		if _, err := conn.Read(make([]byte, 1)); err != nil {
 			return
 		}
-		body := (&problem{
-			code: engine.CodeConnectFailed, detail: "too many connections to the API, try again in a moment",
-		}).body(l.o.Lang)
-		fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"+
-			"Cache-Control: no-store\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%s",
-			http.StatusServiceUnavailable, http.StatusText(http.StatusServiceUnavailable),
-			time.Now().UTC().Format(http.TimeFormat), len(body), body)
+		_, _ = conn.Write((&engine.RefuseError{
+			Status: http.StatusServiceUnavailable, Code: engine.CodeConnectFailed,
+			Detail: "too many connections to the API, try again in a moment",
+		}).AppendAnswer(nil, l.o.Lang))
 		closeWrite(conn)
 		discard(conn, lingerIdle)
 	}()

@@ -27,7 +27,7 @@ func badField(field, want string) *problem {
 func wrongMethod(allow string) *problem {
 	return &problem{
 		status: http.StatusMethodNotAllowed, code: engine.CodeBadMethod,
-		detail: "want one of " + allow, header: [2]string{"Allow", allow},
+		detail: engine.DetailMethod(allow), header: [2]string{"Allow", allow},
 	}
 }
 
@@ -39,7 +39,7 @@ func problemOf(err error) *problem {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &bad):
-		return badField(bad.Field, bad.Want)
+		return &problem{status: http.StatusBadRequest, code: bad.Code(), field: bad.Field, detail: bad.Detail()}
 	case errors.Is(err, engine.ErrNoClient):
 		return &problem{
 			status: http.StatusNotFound, code: engine.CodeNoClient, field: "client_id",

@@ -17,9 +17,14 @@ func (c *call) waiting() (context.Context, context.CancelFunc) {
 
 func (c *call) pushToClient() error {
 	system, id := c.system(), c.id()
+	quick := c.noReport()
 	m, echo := c.message()
 	if err := c.err(); err != nil {
 		return err
+	}
+	e := envelope{system: system, client: id.String(), code: engine.CodeSent, data: echo}
+	if quick {
+		return c.post(engine.ToClient(system, id), m, e)
 	}
 	ctx, cancel := c.waiting()
 	defer cancel()
@@ -35,8 +40,8 @@ func (c *call) pushToClient() error {
 			detail: "the client's connection could not take the message",
 		}
 	}
-	e := envelope{system: system, client: id.String(), message: report.MessageID, code: engine.CodeSent, data: echo}
-	return c.answer(http.StatusOK, e.appendTo(nil, c.api.lang).end())
+	e.message = report.MessageID
+	return c.answer(http.StatusOK, appendReport(e.appendTo(nil, c.api.lang), report).end())
 }
 
 func (c *call) pushToClients() error {
@@ -45,27 +50,35 @@ func (c *call) pushToClients() error {
 	if !ok {
 		c.fail(badField("client_ids", "an array of client ids"))
 	}
+	quick := c.noReport()
 	m, echo := c.message()
 	if err := c.err(); err != nil {
 		return err
 	}
+	t, e := engine.ToClients(system, ids...), envelope{system: system, code: engine.CodeSent, data: echo}
+	if quick {
+		return c.post(t, m, e)
+	}
 	ctx, cancel := c.waiting()
 	defer cancel()
-	report, err := c.api.eng.Push(ctx, engine.ToClients(system, ids...), m)
+	report, err := c.api.eng.Push(ctx, t, m)
 	if err != nil {
 		return err
 	}
-	// One result repeats the data: 10,000 of them may be gigabytes, and are
-	// written as they are made.
+	if len(ids) > 1 { // 10,000 times the data may be gigabytes
+		e.data = ""
+	}
+	// And without, 10 MB, which are written as they are made.
 	c.begin(http.StatusOK, "application/json", -1)
-	e := envelope{system: system, message: report.MessageID, data: echo}
+	e.message = report.MessageID
 	b := []byte{'['}
 	for i, id := range ids {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		e.client, e.code = id.String(), outcomeCode(report.Outcomes[i])
-		b = e.appendTo(b, c.api.lang).end()
+		o := report.Outcomes[i]
+		e.client, e.code = id.String(), outcomeCode(o)
+		b = appendReport(e.appendTo(b, c.api.lang), reportOf(o)).end()
 		if len(b) >= 32<<10 {
 			if _, err := c.w.Write(b); err != nil {
 				return nil // as in answer
@@ -73,8 +86,29 @@ func (c *call) pushToClients() error {
 			b = b[:0]
 		}
 	}
-	_, _ = c.w.Write(append(b, ']'))
+	_, _ = c.w.Write(append(b, ']', '\n'))
 	return nil
+}
+
+// reportOf is the report of a push to one client.
+func reportOf(o engine.Outcome) (r engine.Report) {
+	switch o {
+	case engine.NoClient:
+		return r
+	case engine.Written:
+		r.Written = 1
+	case engine.Queued:
+		r.Queued = 1
+	case engine.Dropped:
+		r.Dropped = 1
+	}
+	r.Matched = 1
+	return r
+}
+
+func appendReport(o object, r engine.Report) object {
+	return append(newObject(o.key("report")).int("matched", r.Matched).int("written", r.Written).
+		int("queued", r.Queued).int("dropped", r.Dropped), '}')
 }
 
 func outcomeCode(o engine.Outcome) engine.Code {
@@ -99,38 +133,44 @@ func (c *call) pushToSystem() error {
 	return c.pushToMany(engine.ToSystem(system, exclude...), envelope{system: system})
 }
 
-func (c *call) pushToAll() error {
-	if _, ok := c.one("exclude"); ok { // better no push than one to those excluded
-		c.fail(badField("exclude", "no such field in this call"))
-	}
-	return c.pushToMany(engine.ToAll(), envelope{})
-}
+func (c *call) pushToAll() error { return c.pushToMany(engine.ToAll(), envelope{}) }
 
 func (c *call) pushToMany(t engine.Target, e envelope) error {
-	how, set := c.text("report", false)
-	if set && how != "none" {
-		c.fail(badField("report", `"none" or nothing`))
-	}
+	quick := c.noReport()
 	m, echo := c.message()
 	if err := c.err(); err != nil {
 		return err
 	}
 	e.code, e.data = engine.CodeSent, echo
+	if quick {
+		return c.post(t, m, e)
+	}
 	ctx, cancel := c.waiting()
 	defer cancel()
-	if set {
-		var err error
-		if e.message, err = c.api.eng.Post(ctx, t, m); err != nil {
-			return err
-		}
-		return c.answer(http.StatusAccepted, e.appendTo(nil, c.api.lang).end())
-	}
 	report, err := c.api.eng.Push(ctx, t, m)
 	if err != nil {
 		return err
 	}
 	e.message = report.MessageID
-	counts := newObject(nil).int("matched", report.Matched).int("written", report.Written).
-		int("queued", report.Queued).int("dropped", report.Dropped).end()
-	return c.answer(http.StatusOK, e.appendTo(nil, c.api.lang).raw("report", string(counts)).end())
+	return c.answer(http.StatusOK, appendReport(e.appendTo(nil, c.api.lang), report).end())
+}
+
+// noReport reports whether the caller does not wait for what becomes of the push.
+func (c *call) noReport() bool {
+	how, set := c.text("report", false)
+	if set && how != "none" {
+		c.fail(badField("report", `"none", or no such field, not `+engine.Quote(how)))
+	}
+	return set
+}
+
+// post admits a push, and answers 202.
+func (c *call) post(t engine.Target, m engine.Message, e envelope) error {
+	ctx, cancel := c.waiting()
+	defer cancel()
+	var err error
+	if e.message, err = c.api.eng.Post(ctx, t, m); err != nil {
+		return err
+	}
+	return c.answer(http.StatusAccepted, e.appendTo(nil, c.api.lang).end())
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"carillon/engine"
@@ -15,11 +16,11 @@ func (c *call) stats() error {
 	s := c.api.eng.Stats()
 	closed := newObject(nil)
 	for _, reason := range engine.CloseReasons() {
-		closed = closed.uint(reason.String(), s.Closed[reason])
+		closed = closed.uint(snakeCase(reason.String()), s.Closed[reason])
 	}
 	refused := newObject(nil)
 	for _, why := range slices.Sorted(maps.Keys(s.Refused)) {
-		refused = refused.uint(why, s.Refused[why])
+		refused = refused.uint(snakeCase(why), s.Refused[why])
 	}
 	uptime := 0
 	if !s.Started.IsZero() {
@@ -43,6 +44,16 @@ func (c *call) stats() error {
 		raw("closed", string(closed.end())).
 		raw("refused", string(refused.end())).
 		end())
+}
+
+// snakeCase makes a key of one of the engine's labels, which are words.
+func snakeCase(label string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToLower(label))
 }
 
 func (c *call) healthz() error {

@@ -40,7 +40,7 @@ func TestStats(t *testing.T) {
 func TestHealth(t *testing.T) {
 	s := newServer(t, Options{})
 	for _, path := range []string{"/healthz", "/readyz"} {
-		if resp, body := s.do("GET", path, "", ""); resp.StatusCode != 200 || body != `{"status":"ok"}` {
+		if resp, body := s.do("GET", path, "", ""); resp.StatusCode != 200 || body != `{"status":"ok"}`+"\n" {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
 	}

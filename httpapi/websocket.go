@@ -23,7 +23,7 @@ func (c *call) webSocket() error {
 		}
 		detail = "want a WebSocket handshake with the engine's own listener"
 	}
-	if !isGet(c.r) {
+	if c.r.Method != http.MethodGet {
 		return wrongMethod(http.MethodGet)
 	}
 	return &problem{

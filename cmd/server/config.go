@@ -70,6 +70,7 @@ func (c *config) addSettings(w *written) {
 	f.add(oneOf{&w.lang, []string{"zh", "en"}}, "lang", "language of \"msg\", `zh|en`")
 	f.add(size{&o.MaxMessageBytes, 64 << 10}.init(), "max-message", "largest message from a client, a `size` such as 64KiB")
 
+	f.add(yes{&o.NotifyLeave}, "notify-leave", "tell the members of a client's groups when it has left, with code 10003; not at a shutdown")
 	f.add(yes{&o.Compress}, "compress", "accept permessage-deflate from clients that offer it")
 	f.add(sizeInt{&o.CompressMin, 512}.init(), "compress-min", "least `size` of a message that is compressed")
 

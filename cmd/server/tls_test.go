@@ -148,7 +148,7 @@ func TestTrustedProxies(t *testing.T) {
 			defer c.CloseNow()
 		}
 	}
-	if stats := s.get("/stats"); !strings.Contains(stats, `"per ip":1`) {
+	if stats := s.get("/stats"); !strings.Contains(stats, `"per_ip":1`) {
 		t.Errorf("stats: %s", stats)
 	}
 }
