@@ -52,7 +52,7 @@ func settled(s string) string {
 // that it shows.
 func TestTour(t *testing.T) {
 	needs(t, "curl")
-	s := start(t)
+	s := start(t, "-lang", "en")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var ws *websocket.Conn
