@@ -24,8 +24,16 @@ type listener struct {
 	reserve int
 }
 
-// listen opens the listener.
+// listen opens the listener, or takes over from that of the options.
 func (e *Engine) listen() error {
+	switch ln := e.opts.Listener.(type) {
+	case nil:
+	case *net.UnixListener:
+		ln.SetUnlinkOnClose(false) // the file is its owner's
+		return e.takeOver(ln, true)
+	case *net.TCPListener:
+		return e.takeOver(ln, ln.Addr().(*net.TCPAddr).IP.IsLoopback())
+	}
 	if path, ok := unixPath(e.opts.Addr); ok {
 		ln, err := socketfile.Listen(path, e.opts.SocketMode)
 		if err != nil {
@@ -43,9 +51,19 @@ func (e *Engine) listen() error {
 	if err != nil {
 		return err
 	}
-	e.loopback = ln.Addr().(*net.TCPAddr).IP.IsLoopback()
+	return e.takeOver(ln, ln.Addr().(*net.TCPAddr).IP.IsLoopback())
+}
+
+func (e *Engine) takeOver(ln fileListener, loopback bool) (err error) {
+	e.loopback = loopback
 	e.ln, err = newListener(ln)
 	return err
+}
+
+// A fileListener is a *net.TCPListener or *net.UnixListener.
+type fileListener interface {
+	net.Listener
+	File() (*os.File, error)
 }
 
 // listenTCP has connections as they are best here. Go's keep-alive probes are off: the heartbeat finds
@@ -67,10 +85,7 @@ func (e *Engine) listenTCP() (*net.TCPListener, error) {
 }
 
 // newListener takes over from ln, which it closes.
-func newListener(ln interface {
-	net.Listener
-	File() (*os.File, error)
-}) (*listener, error) {
+func newListener(ln fileListener) (*listener, error) {
 	defer ln.Close()       // the file stays
 	file, err := ln.File() // whose RawConn can wait, which the listener's cannot
 	if err != nil {
@@ -212,15 +227,20 @@ func (e *Engine) refuseUnread(fd int) {
 
 // add gives a new connection to its loop.
 func (e *Engine) add(fd int, from netip.AddrPort) {
+	e.addWith(fd, from, &handshake{holding: holding{in: true}})
+}
+
+// addWith is add for one of which hs knows something already.
+func (e *Engine) addWith(fd int, from netip.AddrPort, hs *handshake) {
 	if e.overLimit(int64(RefusedAtOnce(e.opts.MaxConnections))) {
 		e.refused.add(labelMaxConnections)
 		_ = syscall.Close(fd)
 		return
 	}
-	hs := &handshake{holding: holding{in: true}}
-	hs.proxied = e.trusts(from.Addr())
+	trusted := e.trusts(from.Addr())
+	hs.proxied = trusted && !hs.begun
 	var flags clientFlags
-	if !hs.proxied {
+	if !trusted {
 		var flood bool
 		hs.over, flood, flags = e.enterAddr(from.Addr())
 		// An answer within TLS would cost what the limit is to save.
@@ -238,7 +258,7 @@ func (e *Engine) add(fd int, from netip.AddrPort) {
 	c.setRemote(from)
 	hs.holding.c = c
 	c.hs.Store(hs)
-	if !hs.proxied {
+	if !hs.proxied && !hs.begun {
 		c.startTLS()
 	}
 	e.tide.flows(e.conns.Add(1))

@@ -28,6 +28,10 @@ type Options struct {
 	// as good as loopback. A socket that a process left behind there is replaced, and
 	// Shutdown removes it. Default 127.0.0.1:9991.
 	Addr string
+	// Listener, if set, is used instead of Addr: a *net.TCPListener or *net.UnixListener,
+	// such as an inherited one. Start takes it over, and Shutdown closes it; the file of a
+	// unix socket stays. Default: none.
+	Listener net.Listener
 	// SocketMode are the permissions of a unix socket: who may write may connect.
 	// Default 0660.
 	SocketMode fs.FileMode
@@ -194,6 +198,11 @@ type Options struct {
 const maxPollers = 256
 
 func (o Options) withDefaults() (Options, error) {
+	switch o.Listener.(type) {
+	case nil, *net.TCPListener, *net.UnixListener:
+	default:
+		return o, &OptionError{"Listener", fmt.Sprintf("%T", o.Listener), "a *net.TCPListener or *net.UnixListener"}
+	}
 	o.Addr = cmp.Or(o.Addr, "127.0.0.1:9991")
 	o.Path = cmp.Or(o.Path, "/ws")
 	o.Pollers = cmp.Or(o.Pollers, min(runtime.GOMAXPROCS(0), maxPollers))

@@ -98,12 +98,14 @@ func (e *RefuseError) appendAnswer(b []byte, l Lang, noBody bool, header ...ws.H
 	if e.Status == 503 || e.Status == 429 {
 		header = append(header, ws.HeaderField{Name: "Retry-After", Value: "1"})
 	}
-	const contentType = "application/json" // as the API's: RFC 8259 section 11 has no charset
 	if noBody {
 		return ws.AppendHTTPErrorToHEAD(b, e.Status, contentType, header...)
 	}
 	return ws.AppendHTTPError(b, e.Status, contentType, string(e.appendJSON(nil, l)), header...)
 }
+
+// contentType is the API's, too: RFC 8259 section 11 has no charset.
+const contentType = "application/json"
 
 // appendJSON appends the API's error object.
 func (e *RefuseError) appendJSON(b []byte, l Lang) []byte {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 )
 
@@ -31,7 +32,7 @@ func (e *Engine) Upgrade(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("engine: upgrade: %w", err)
 	}
 	hc := conn.(*handedConn)
-	head := appendHead(nil, r)
+	head := appendHead(nil, r, r.RequestURI)
 	if n := rw.Reader.Buffered(); n > 0 {
 		ahead, _ := rw.Reader.Peek(n)
 		head = append(head, ahead...)
@@ -50,9 +51,9 @@ type handedKey struct{}
 
 // appendHead appends the head of a request as net/http has understood it, which keeps
 // the encoding of the body apart: who sends one is to be refused for it.
-func appendHead(b []byte, r *http.Request) []byte {
+func appendHead(b []byte, r *http.Request, target string) []byte {
 	var head bytes.Buffer
-	fmt.Fprintf(&head, "%s %s %s\r\nHost: %s\r\n", r.Method, r.RequestURI, r.Proto, r.Host)
+	fmt.Fprintf(&head, "%s %s %s\r\nHost: %s\r\n", r.Method, target, r.Proto, r.Host)
 	_ = r.Header.Write(&head)
 	for _, coding := range r.TransferEncoding {
 		fmt.Fprintf(&head, "Transfer-Encoding: %s\r\n", coding)
@@ -69,13 +70,9 @@ func (c *handedConn) giveBack(read []byte) error {
 	if e.phase.Load() != phaseRunning {
 		return ErrShutdown
 	}
-	raw, err := c.tcp.SyscallConn()
+	fd, err := descriptorOf(c.tcp)
 	if err != nil {
 		return err
-	}
-	fd := -1
-	if failed := raw.Control(func(of uintptr) { fd, err = duplicate(int(of)) }); failed != nil || err != nil {
-		return errors.Join(failed, err)
 	}
 	l := e.loops[fd%len(e.loops)]
 	hs := &handshake{holding: holding{in: true}, begun: true, returned: true, back: read, unsent: c.unsent, over: e.again(old.remote().Addr())}
@@ -101,6 +98,16 @@ func (c *handedConn) giveBack(read []byte) error {
 	_ = c.tcp.Close()
 	back.watch()
 	return nil
+}
+
+// descriptorOf duplicates the descriptor of a connection that Go's poller has.
+func descriptorOf(conn syscall.Conn) (fd int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	failed := raw.Control(func(of uintptr) { fd, err = duplicate(int(of)) })
+	return fd, errors.Join(failed, err)
 }
 
 // readBack handles what a connection that was given back begins with.
