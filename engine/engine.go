@@ -252,7 +252,7 @@ func (e *Engine) stop() {
 		l.tasks.close()
 	}
 	e.adding.Lock() // the same for one that a poller adds at the moment
-	e.adding.Unlock()
+	e.adding.Unlock() //lint:ignore SA2001 it has waited
 	e.nb.Stop() // once only, or it panics
 	for _, l := range e.loops {
 		l.waker.runLeft()
