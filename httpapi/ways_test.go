@@ -213,7 +213,11 @@ func TestWaysAnswerAlike(t *testing.T) {
 	}
 	ours, alone := ways(t)
 	for _, tt := range tests {
+		malformed := false // net/http closes as soon as it knows, and resets what still comes
 		for _, how := range manners {
+			if malformed && how.piece > 0 {
+				continue
+			}
 			if how.piece > 0 && len(tt.requests) > 2000 || len(tt.requests) > 100_000 && how.notify != how.oneFlight {
 				continue // it would take long
 			}
@@ -224,6 +228,7 @@ func TestWaysAnswerAlike(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s, %s: net/http alone: %v", tt.name, how.name, err)
 			}
+			malformed = malformed || len(want) > 0 && (strings.HasPrefix(want[0], "400 true") || strings.HasPrefix(want[0], "5"))
 			for _, w := range ours {
 				if got, err := w.talk(tt.requests, tt.methods, how); err != nil || !slices.Equal(got, want) {
 					t.Errorf("%s, %s, %s: %.200q, %v; net/http alone: %.200q", w.name, tt.name, how.name, got, err, want)
