@@ -100,8 +100,8 @@ func (a *API) noteUnauthorized(r *http.Request) {
 		return
 	}
 	n := t.refused.Load()
-	a.log.Warn().Str("remote", a.callerOf(r)).Bool("key", r.Header.Get("Authorization") != "").
-		Uint64("calls", n-t.told).Msg("calls to the API without a right key were refused; this is the last one")
+	a.log.Warn().Str("remote", a.callerOf(r)).Bool("authorization", r.Header.Get("Authorization") != "").
+		Uint64("calls", n-t.told).Msg("unauthorized calls to the API: so many since the last warning, and this is who made the last")
 	t.warned, t.told = now, n
 }
 

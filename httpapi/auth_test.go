@@ -71,7 +71,7 @@ func TestUnauthorizedIsTold(t *testing.T) {
 	for range 50 {
 		withKey(s.api, "secret", "X-Forwarded-For", "192.0.2.9")
 	}
-	if got := strings.Count(s.log.String(), "without a right key"); got != 1 {
+	if got := strings.Count(s.log.String(), "unauthorized calls"); got != 1 {
 		t.Errorf("%d warnings: %s", got, s.log)
 	}
 	time.Sleep(time.Second)

@@ -38,6 +38,8 @@ func main() {
 
 // run serves until it was told to stop and everyone is gone.
 func run(args, environ []string, stdout, stderr io.Writer, sig signals) error {
+	started := make(chan struct{})
+	go sig.endBefore(started, stderr)
 	c, err := parseConfig(args, environ, stdout)
 	if err != nil {
 		return err
@@ -56,6 +58,7 @@ func run(args, environ []string, stdout, stderr io.Writer, sig signals) error {
 	if err := p.start(); err != nil {
 		return err
 	}
+	close(started)
 	p.greet(stdout)
 	return p.untilStopped()
 }

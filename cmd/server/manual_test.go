@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
@@ -15,8 +17,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"crypto/tls"
 
 	"github.com/coder/websocket"
 )
@@ -135,7 +135,9 @@ func TestManualRotation(t *testing.T) {
 func (p place) at(addr string) *http.Client {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}
 	return &http.Client{Transport: &http.Transport{
-		Dial:            func(_, _ string) (net.Conn, error) { return dialer.Dial("tcp", addr) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", addr)
+		},
 		TLSClientConfig: &tls.Config{RootCAs: p.roots, ServerName: "127.0.0.1"},
 	}}
 }

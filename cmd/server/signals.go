@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -22,6 +24,18 @@ func listenToSignals() signals {
 	// Whoever reads the logs may go away; the clients must not go with them.
 	signal.Ignore(syscall.SIGPIPE)
 	return s
+}
+
+// endBefore ends the process if it is told to stop before it has started: it may wait
+// for a name server, or for somebody to write keys to a pipe, and there is nobody to be
+// told of the end.
+func (s signals) endBefore(started <-chan struct{}, stderr io.Writer) {
+	select {
+	case sig := <-s.stop:
+		fmt.Fprintf(stderr, "%s: %v, before it served\n", program, sig)
+		os.Exit(0)
+	case <-started:
+	}
 }
 
 // echoTime is for how long the same signal again says nothing new. timeout(1) signals

@@ -211,3 +211,22 @@ func TestSIGHUP(t *testing.T) {
 	}
 	eventually(t, "it serves", func() bool { return strings.Contains(logs.String(), `"serving"`) })
 }
+
+// Who is told to stop while it starts has nobody to tell, and waits for nothing.
+func TestStopWhileItStarts(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, logs: new(lockedBuffer), cmd: exec.Command(binary, "-addr", "127.0.0.1:0", "-api-key-file", pipe)}
+	s.cmd.Env, s.cmd.Stderr = environ(), s.logs
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.cmd.Process.Kill() })
+	time.Sleep(500 * time.Millisecond)
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	if code := s.exit(); code != 0 || s.logs.String() != "carillon: terminated, before it served\n" {
+		t.Errorf("exit status %d: %s", code, s.logs)
+	}
+}

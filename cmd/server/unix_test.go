@@ -93,7 +93,7 @@ func TestUnixSockets(t *testing.T) {
 		if _, err := os.Lstat(tt.clients); err != nil {
 			t.Errorf("%s: the test proves nothing: %v", name, err)
 		}
-		s = start(t, args...)
+		start(t, args...)
 		if resp, err := through(tt.api).Get("http://localhost/readyz"); err != nil || resp.StatusCode != 200 {
 			t.Errorf("%s: after a kill: %v, %v", name, resp, err)
 		}
