@@ -26,6 +26,7 @@ import (
 	"syscall"
 	"time"
 
+	"carillon/bench/machine"
 	"carillon/bench/report"
 )
 
@@ -120,7 +121,7 @@ func runScenario(ctx context.Context, cfg *config, args []string, stdout, watch 
 
 // sign says how, of what, when and where a result was measured.
 func sign(r *report.Result, command string) {
-	r.Command, r.Commit, r.Date, r.Machine = command, report.Commit(), time.Now().UTC().Truncate(time.Second), report.ThisMachine()
+	r.Command, r.Commit, r.Date, r.Machine = command, machine.Commit(), time.Now().UTC().Truncate(time.Second), machine.This()
 }
 
 // failed is an error if anything went wrong that fails the run.

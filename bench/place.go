@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"carillon/bench/machine"
 )
 
 // A placement puts clients into systems and groups. Those outside the target hear
@@ -91,6 +93,17 @@ func isLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	ip := net.ParseIP(host)
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback() && ip.To4() != nil)
+}
+
+// listenerPID finds the process of this machine that listens on addr; 0 if it cannot
+// be told.
+func listenerPID(addr string) int {
+	_, port, err := net.SplitHostPort(addr)
+	n, err2 := strconv.Atoi(port)
+	if err != nil || err2 != nil || !isLoopback(addr) {
+		return 0
+	}
+	return machine.ListenerPID(n)
 }
 
 // parseHTTPURL splits http://host:port/path, whose path may hold templates.

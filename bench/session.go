@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"carillon/bench/client"
+	"carillon/bench/machine"
 	"carillon/bench/report"
 	"carillon/bench/stamp"
 )
@@ -35,8 +36,8 @@ type session struct {
 
 // A base is the memory that figures of one connection are over.
 type base struct {
-	conns   int   // that were there already
-	server  usage // of the server
+	conns   int           // that were there already
+	server  machine.Usage // of the server
 	kernel  int64
 	clients int64 // RSS of the workers
 }
@@ -154,7 +155,7 @@ func (s *session) start(urls []string, place placement) error {
 }
 
 func (s *session) takeBase(conns int) {
-	s.base = base{conns: conns, server: measure(s.pids, true), kernel: kernelMemory()}
+	s.base = base{conns: conns, server: machine.Measure(s.pids, true), kernel: machine.KernelMemory()}
 	_, s.base.clients = s.fleet.usage()
 }
 
@@ -273,19 +274,19 @@ func (s *session) memory(r *report.Result, conns int) {
 	n := float64(conns - s.base.conns)
 	r.BaseConns = s.base.conns
 	_, _ = s.fleet.all(context.Background(), func(*workerProcess) command { return command{Op: "settle"} }) // without it, the clients' garbage counts
-	if now := measure(s.pids, true); now.Known && s.base.server.Known {
+	if now := machine.Measure(s.pids, true); now.Known && s.base.server.Known {
 		r.ServerRSS = &now.RSS
 		r.RSSPerConn = ref(float64(now.RSS-s.base.server.RSS) / n)
 		if s.base.server.PSS > 0 {
 			r.PSSPerConn = ref(float64(now.PSS-s.base.server.PSS) / n)
 		}
 	}
-	if size, known := socketObjects(); known {
+	if size, known := machine.SocketObjects(); known {
 		r.KernelPerSocket, r.KernelPerSocketSource = ref(float64(size)), "its objects' sizes in /proc/slabinfo"
 	} else {
 		r.KernelPerSocket, r.KernelPerSocketSource = ref(3800.0), "an estimate: its objects' sizes in Linux 6"
 	}
-	if grown := kernelMemory() - s.base.kernel; s.base.kernel > 0 && len(s.pids) > 0 && grown > 0 {
+	if grown := machine.KernelMemory() - s.base.kernel; s.base.kernel > 0 && len(s.pids) > 0 && grown > 0 {
 		r.KernelGrowthPerSocket = ref(float64(grown) / n / 2) // both ends are here
 	}
 	if _, rss := s.fleet.usage(); rss > 0 && s.base.clients > 0 {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"carillon/bench/client"
+	"carillon/bench/machine"
 	"carillon/bench/stamp"
 )
 
@@ -173,7 +174,7 @@ func (w *worker) send(m message, withState bool) {
 
 func (w *worker) state() *state {
 	d := w.swarm.Take()
-	st := &state{Counts: d.Counts, Complaints: d.Complaints, Last: d.Last, CPU: ownCPU(), RSS: ownRSS()}
+	st := &state{Counts: d.Counts, Complaints: d.Complaints, Last: d.Last, CPU: machine.OwnCPU(), RSS: machine.OwnRSS()}
 	if d.Latency != nil {
 		st.Latency = encode(d.Latency)
 	}

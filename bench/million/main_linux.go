@@ -44,7 +44,7 @@ func main() {
 }
 
 func hostMain() error {
-	var m machine
+	var m guestMachine
 	var p plan
 	flag.IntVar(&p.Clients, "n", 20_000, "`number` of clients, from 1,000 to 2,000,000")
 	flag.DurationVar(&p.Hold, "hold", 30*time.Second, "`time` for which they are idle")

@@ -122,7 +122,7 @@ func compare(o compareOptions) error {
 		return err
 	}
 	if o.json != "" {
-		if err := newComparison(ctx, o, runs).write(o.json); err != nil {
+		if err := newComparison(o, runs).write(o.json); err != nil {
 			return fmt.Errorf("-json: %w", err)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"carillon/bench/machine"
 )
 
 func cpu(contender string, round int, micros float64) run {
@@ -117,7 +119,7 @@ func TestJSON(t *testing.T) {
 	o := compareOptions{Conns: 5, Size: 128, Duration: time.Second, Rounds: 1, Load: 20, only: []string{floorName, "gws", "nbio"}}
 	runs := append(allScenarios(t, floorName, writtenByFloor), allScenarios(t, "gws", writtenByGWS)...)
 	file := filepath.Join(t.TempDir(), "out.json")
-	if err := newComparison(t.Context(), o, runs).write(file); err != nil {
+	if err := newComparison(o, runs).write(file); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(file)
@@ -146,7 +148,7 @@ func TestJSON(t *testing.T) {
 	if got, ok := memory.Figures["nbio"]["median"]; got != nil || !ok {
 		t.Errorf("%s of nbio: %v, want null", memory.Measure, got)
 	}
-	if len(c.Table) != len(measures) || len(c.Runs) != len(runs) || c.Machine.CPUs < 1 || c.Commit != commit(t.Context()) || len(c.Contenders) != 3 || len(c.Notes) != 12 ||
+	if len(c.Table) != len(measures) || len(c.Runs) != len(runs) || c.Machine.CPUs < 1 || c.Commit != machine.Commit() || len(c.Contenders) != 3 || len(c.Notes) != 12 ||
 		c.Command != "go run . -compare -only floor,gws,nbio -conns 5 -size 128 -duration 1s -rounds 1 -load 20" ||
 		time.Since(c.Date) > time.Hour || len(c.Options.Scenarios) != len(o.scenarios()) {
 		t.Errorf("%+v", c)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"carillon/bench/machine"
 )
 
 // sample is a result with everything in it.
@@ -23,7 +25,7 @@ func sample(server string, factor float64) *Result {
 	of := func(v float64) *float64 { return &v }
 	rss := int64(20 << 20)
 	r := &Result{
-		Scenario: "fanout", Server: server, Command: "go run ./bench fanout -label '" + server + "'", Commit: "abc", Machine: ThisMachine(),
+		Scenario: "fanout", Server: server, Command: "go run ./bench fanout -label '" + server + "'", Commit: "abc", Machine: machine.This(),
 		Date: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), Conns: 5000, Receivers: 5000, Servers: 1, ClientProcesses: 1,
 		Size: 128, MessageBytes: 302, Rate: 5, RateOf: "pushes", Seconds: 10, Pushes: 50, Deliveries: 250_000,
 		DeliveriesPerSecond: 25_000 * factor, Latency: Summarize(h), Connect: Summarize(h), Distribution: Distribute(h),
