@@ -156,7 +156,7 @@ func TestJSON(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	good := compareOptions{Conns: 1, Size: 1, Rounds: 1, Load: 1, Duration: time.Second}
+	good := compareOptions{Conns: 1, Size: 40, Rounds: 1, Load: 1, Duration: time.Second}
 	for _, tt := range []struct {
 		only string
 		want string // the names, or what the error names
@@ -166,6 +166,7 @@ func TestOptions(t *testing.T) {
 		{"gws,floor", "floor,gws", nil},
 		{"gws,fork", `-only "fork"`, nil},
 		{"", "-conns 0", func(o *compareOptions) { o.Conns = 0 }},
+		{"", "-size 39", func(o *compareOptions) { o.Size = 39 }},
 		{"", "-rounds -1", func(o *compareOptions) { o.Rounds = -1 }},
 		{"", "-duration 1ms", func(o *compareOptions) { o.Duration = time.Millisecond }},
 	} {

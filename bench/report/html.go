@@ -176,7 +176,7 @@ func charts(names []string, results []*Result) (c []template.HTML) {
 		format      func(float64) string
 	}{
 		{"Deliveries a second over time", "", func(s Sample) float64 { return s.Deliveries }, Count},
-		{"Latency over time, p99", "of what arrived in each half second; in a long run, the worst of several", func(s Sample) float64 { return positive(float64(s.P99)) }, Micros},
+		{"Latency over time, p99", "of each half second, or the worst of several", func(s Sample) float64 { return positive(float64(s.P99)) }, Micros},
 		{"Connections over time", "", func(s Sample) float64 { return float64(s.Conns) }, Count},
 		{"Server memory (RSS) over time", "", func(s Sample) float64 {
 			if s.ServerRSS == nil {

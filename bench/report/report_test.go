@@ -89,7 +89,7 @@ func TestTableSaysWhatMatters(t *testing.T) {
 	var b strings.Builder
 	r.Table(&b)
 	for _, want := range []string{
-		"throughput run", "250,000, 25,000/s", "latency                      p50 5.1 ms, p90 9.1 ms, p99 10 ms, p99.9 10 ms, p99.99 10 ms, max 10 ms\n", "8.0 µs", "900 bytes", "CPU per delivery, to floor   2.00",
+		"throughput run", "250,000, 25,000/s", "latency                      p50 5.1 ms, p90 9.1 ms, p99 10.0 ms, p99.9 10 ms, p99.99 10 ms, max 10 ms\n", "8.0 µs", "900 bytes", "CPU per delivery, to floor   2.00",
 		"deliveries/s, to floor       2.00", "0 lost", "1.2 ms", "3 clients", "warning: a <b>",
 	} {
 		if !strings.Contains(b.String(), want) {
@@ -135,7 +135,7 @@ func TestHTML(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"<figcaption>Latency over time, p99 <small>of what arrived in each half second; in a long run, the worst of several</small></figcaption>",
+		"<figcaption>Latency over time, p99 <small>of each half second, or the worst of several</small></figcaption>",
 		"<figcaption>Latency by percentile <small>from when a message was due</small></figcaption>",
 		">Latency, p50 <", ">Latency, p99 <",
 		// A page shows several blanks as one, and breaks lines at it.
