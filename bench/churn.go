@@ -156,6 +156,9 @@ func (c *churner) cycle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if reply.IDs[0] == "" {
+			return s.noID(c.n, reply.Greeting)
+		}
 		fields := map[string]string{
 			"system_id": c.api.e.names.system(0), "group_name": c.api.e.names.group(0), "client_id": reply.IDs[0],
 		}

@@ -318,30 +318,3 @@ func TestPushByMessage(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
-
-// A server that does not answer the handshake as it should.
-func TestHandshakesThatFail(t *testing.T) {
-	t.Parallel()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/key":
-			w.Header().Set("Upgrade", "websocket")
-			w.Header().Set("Sec-WebSocket-Accept", "nonsense")
-			w.WriteHeader(http.StatusSwitchingProtocols)
-		case "/never":
-			select {
-			case <-r.Context().Done():
-			case <-time.After(10 * time.Second):
-			}
-		default:
-			w.WriteHeader(http.StatusTeapot)
-		}
-	}))
-	defer srv.Close()
-	for path, want := range map[string]string{"/": "418", "/key": "Sec-WebSocket-Accept", "/never": "no answer within 1s"} {
-		_, _, err := bench(t, "connect", "-conns", "3", "-timeout", "1s", "-quiet", "-url", "ws"+strings.TrimPrefix(srv.URL, "http")+path)
-		if err == nil || !strings.Contains(err.Error(), "3 connections failed") || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", path, err, want)
-		}
-	}
-}

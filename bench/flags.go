@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"carillon/bench/stamp"
 )
 
 // A config is what the command line says.
@@ -27,6 +30,7 @@ type config struct {
 	servers              int
 	serverFlags          string
 	label                string
+	insecureTLS          bool
 	pushURLGiven, urlSet bool
 
 	// The load.
@@ -47,7 +51,10 @@ type config struct {
 }
 
 // defaultURL is where a server that was started without flags listens.
-const defaultURL = "ws://127.0.0.1:9991/ws?system_id={system}&group_name={group}"
+const (
+	defaultPlace = "ws://127.0.0.1:9991"
+	defaultURL   = defaultPlace + "/ws?system_id={system}&group_name={group}"
+)
 
 // connsPerProcess is below the 20,000 descriptors that a process may have.
 const connsPerProcess = 17_000
@@ -111,7 +118,7 @@ func parseFlags(s *scenario, args []string, stdout io.Writer) (*config, error) {
 		f.add(integer{&c.groups, 1, 1_000_000}.init(s.groups), "groups", "`number` of groups that the clients are spread over")
 	}
 	if s.size {
-		f.add(integer{&c.size, 1, 1 << 20}.init(128), "size", "payload of a message in `bytes`; at least 40 for what it is checked by")
+		f.add(integer{&c.size, stamp.Len, 1 << 20}.init(128), "size", fmt.Sprintf("payload of a message in `bytes`; the first %d are what it is checked by", stamp.Len))
 	}
 	if s.rateOf != "" {
 		f.add(decimal{&c.rate}.init(s.rate), "rate", "`number` of "+s.rateOf+" a second, on a schedule that does not wait for the server; 0 for as fast as possible with a bounded number under way")
@@ -151,20 +158,20 @@ func parseFlags(s *scenario, args []string, stdout io.Writer) (*config, error) {
 		f.help(stdout, s)
 		return nil, errHelp
 	case err != nil:
-		return nil, err
+		return nil, usage(unknownFlag(err, s.name))
 	case f.NArg() > 0:
-		return nil, fmt.Errorf("unexpected argument %q; flags begin with -", f.Arg(0))
+		return nil, usage(fmt.Errorf("unexpected argument %q; flags begin with -", f.Arg(0)))
 	}
 	for _, p := range pids {
 		pid, err := strconv.Atoi(p)
 		if err != nil || pid < 1 {
-			return nil, fmt.Errorf("-pid %q: want the ID of a process", p)
+			return nil, usage(fmt.Errorf("-pid %q: want the ID of a process", p))
 		}
 		if !slices.Contains(c.pids, pid) {
 			c.pids = append(c.pids, pid)
 		}
 	}
-	return c, c.check()
+	return c, usage(c.check())
 }
 
 // addServerFlags adds those that say what is tested.
@@ -173,16 +180,17 @@ func (c *config) addServerFlags(f *flagSet, pids *[]string) {
 	f.group("What is tested: a Carillon at 127.0.0.1:9991, or another server by these")
 	f.add(integer{&c.servers, 0, 64}.init(0), "servers", "build Carillon and start `N` of it on free ports, to be ended with the run; 0 to use what runs at -url")
 	f.add(text{&c.serverFlags}.init(""), "server-flags", "`flags` for these, such as '-pollers 1 -max-queue 1MiB'")
-	f.add(&list{p: &c.urls}, "url", "where clients connect, a `URL` ws://host:port/path; {system}, {group} and {index} are filled in for each client. Repeated, the client processes take them in turn (default "+defaultURL+")")
+	f.add(&list{p: &c.urls}, "url", "where clients connect, a `URL` ws://host:port/path, or wss://; {system}, {group} and {index} are filled in for each client. Repeated, the client processes take them in turn (default "+defaultURL+")")
 	f.add(&list{p: pids}, "pid", "process `ID` of the server, for its CPU and memory; once for each process. By default, the one that listens at -url, if it is on this machine")
 	f.add(&list{p: &c.headers}, "header", "a `header`, 'Name: value', to send along with every handshake and push; may be repeated")
 	f.add(&list{p: &c.hello}, "hello", "`text` message that a client sends first; may be repeated; templates as in -url")
 	f.add(text{&c.idKey}.init("client_id"), "id-key", "JSON `key` of the client's id in the first message that has one; empty if there are no ids")
 	f.add(integer{&c.ready, -1, 1000}.init(-1), "ready-messages", "`number` of messages that a client waits for before it counts as connected; by default 1 if there is an -id-key, except in echo and floor")
-	f.add(text{&c.label}.init("carillon"), "label", "`name` of the server in the report")
+	f.add(text{&c.label}, "label", "`name` of the server in the report (default carillon, or with -url the host of it)")
+	f.add(yes{&c.insecureTLS}, "insecure-tls", "take any certificate of a wss:// or https:// server, such as one that it signed itself")
 	if s.pushes {
 		f.add(oneOf{&c.push, []string{"http", "ws"}}, "push", "how to push, `http|ws`: by an HTTP call, or by a message that a client of its own sends")
-		f.add(&list{p: &c.pushURLs}, "push-url", "`URL` to push to, once for each -url: http://host:port/path; {target} is system, group, all or client (default http://HOST/push_to_{target}); with -push ws where the pushing client connects (default -url)")
+		f.add(&list{p: &c.pushURLs}, "push-url", "`URL` to push to, once for each -url: http://host:port/path, or https://; {target} is system, group, all or client (default http://HOST/push_to_{target}); with -push ws where the pushing client connects (default -url)")
 		f.add(text{&c.pushBody}.init(""), "push-body", "`text` of the call or message; {data}, {client_id}, {group}, {system} and {target} are filled in; default: the fields of Carillon's call")
 		f.add(text{&c.pushType}.init("application/json"), "push-type", "content `type` of it, which also says how what is filled in is written: quoted for JSON, escaped for a form, as it is for all else")
 	}
@@ -205,30 +213,40 @@ func (c *config) check() error {
 	if !c.urlSet {
 		c.urls = []string{defaultURL}
 	}
+	secure := c.servers > 0
 	for _, u := range c.urls {
-		if _, err := parseWebSocketURL(u); err != nil {
+		p, err := parseWebSocketURL(u)
+		if err != nil {
 			return fmt.Errorf("-url %w", err)
 		}
+		secure = secure || p.secure
 	}
 	if n := len(c.pushURLs); n > 0 && n != len(c.urls) {
 		return fmt.Errorf("-push-url: want one for each -url, %d, not %d", len(c.urls), n)
 	}
 	for _, u := range c.pushURLs {
-		var err error
+		parse := parseHTTPURL
 		if c.push == "ws" {
-			_, err = parseWebSocketURL(u)
-		} else {
-			_, _, err = parseHTTPURL(u)
+			parse = parseWebSocketURL
 		}
+		p, err := parse(u)
 		if err != nil {
 			return fmt.Errorf("-push-url %w", err)
 		}
+		secure = secure || p.secure
+	}
+	if c.insecureTLS && !secure {
+		return errors.New("-insecure-tls: want a wss:// or https:// URL with it")
 	}
 	for _, h := range c.headers {
 		if name, _, ok := strings.Cut(h, ":"); !ok || name == "" || strings.ContainsAny(h, "\r\n") {
 			return fmt.Errorf("-header %q: want 'Name: value'", h)
 		}
 	}
+	if err := c.checkTemplates(); err != nil {
+		return err
+	}
+	c.label = cmp.Or(c.label, c.defaultLabel())
 	if c.receivers > c.conns {
 		return fmt.Errorf("-receivers %d: want at most the %d of -conns", c.receivers, c.conns)
 	}
@@ -258,6 +276,35 @@ func (c *config) check() error {
 		}
 	}
 	return nil
+}
+
+// carillonName is what the server of this module is called in reports.
+const carillonName = "carillon"
+
+// defaultLabel is what a server is called that the command line does not name: one that
+// runs at a URL may be any.
+func (c *config) defaultLabel() string {
+	if !c.urlSet {
+		return carillonName
+	}
+	var hosts []string
+	for _, u := range c.urls {
+		if p, err := parseWebSocketURL(u); err == nil && !slices.Contains(hosts, p.host) {
+			hosts = append(hosts, p.host)
+		}
+	}
+	if more := len(hosts) - 1; more > 0 {
+		return fmt.Sprintf("%s and %d more", hosts[0], more)
+	}
+	return hosts[0]
+}
+
+// unknownFlag says where the flags are listed, to who has not found one.
+func unknownFlag(err error, command string) error {
+	if strings.HasPrefix(err.Error(), "flag provided but not defined") {
+		return fmt.Errorf("%w: want one of those that `go run ./bench %s -h` lists", err, command)
+	}
+	return err
 }
 
 // What follows are the kinds of flags. Their errors say what was expected, and

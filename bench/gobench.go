@@ -22,7 +22,7 @@ func goBenchmark(ctx context.Context, line string, stdout io.Writer) (*report.Re
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", err, lastLine(string(out)))
 	}
-	r := &report.Result{Scenario: report.GoBenchmark, Server: "carillon", Extra: benchmarkFigures(string(out))}
+	r := &report.Result{Scenario: report.GoBenchmark, Server: carillonName, Extra: benchmarkFigures(string(out))}
 	if len(r.Extra) == 0 {
 		return nil, errors.New("no benchmark ran")
 	}

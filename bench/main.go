@@ -26,6 +26,7 @@ import (
 	"syscall"
 	"time"
 
+	"carillon/bench/machine"
 	"carillon/bench/report"
 )
 
@@ -51,14 +52,35 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", strings.Join(strings.Fields(err.Error()), " "))
 	}
 	stop()
-	os.Exit(1)
+	os.Exit(exitCode(err))
+}
+
+// A usageError is of a command line that asks for what there is not.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// usage marks an error as of the command line; nil stays nil.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError{err}
+}
+
+// exitCode is 2 for a wrong command line, as it is for the go command, and 1 for all else.
+func exitCode(err error) int {
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
 }
 
 // run is main without the process around it.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
 		help(stderr)
-		return errors.New("want a scenario")
+		return usage(errors.New("want a scenario"))
 	}
 	switch args[0] {
 	case "-h", "-help", "--help", "help":
@@ -71,7 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	s := findScenario(args[0])
 	if s == nil {
-		return fmt.Errorf("%q: want a scenario, one of %s", args[0], strings.Join(scenarioNames(), ", "))
+		return usage(fmt.Errorf("%q: want a scenario, one of %s", args[0], strings.Join(scenarioNames(), ", ")))
 	}
 	cfg, err := parseFlags(s, args[1:], stdout)
 	if err != nil {
@@ -120,7 +142,7 @@ func runScenario(ctx context.Context, cfg *config, args []string, stdout, watch 
 
 // sign says how, of what, when and where a result was measured.
 func sign(r *report.Result, command string) {
-	r.Command, r.Commit, r.Date, r.Machine = command, report.Commit(), time.Now().UTC().Truncate(time.Second), report.ThisMachine()
+	r.Command, r.Commit, r.Date, r.Machine = command, machine.Commit(), time.Now().UTC().Truncate(time.Second), machine.This()
 }
 
 // failed is an error if anything went wrong that fails the run.
@@ -164,6 +186,6 @@ func help(w io.Writer) {
 	}
 	fmt.Fprint(w, "\nWithout flags they test a Carillon that runs at 127.0.0.1:9991 (`go run ./cmd/server`); with -servers 1 they build\n"+
 		"and start one; with -url, -push-url and others any other server. The exit status is 1 if anything was lost, doubled,\n"+
-		"out of order, or came to the wrong client. `go run ./bench SCENARIO -h` lists the flags;\n"+
+		"out of order, or came to the wrong client, and 2 if the command line is wrong. `go run ./bench SCENARIO -h` lists the flags;\n"+
 		"report makes pages and tables of results, numbers does the runs that the README's figures come from.\n")
 }

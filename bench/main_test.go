@@ -62,19 +62,19 @@ var built struct {
 }
 
 // carillon starts a server for the test.
-func carillon(t *testing.T) (url, pid string) {
+func carillon(t *testing.T, flags ...string) (url, pid string) {
 	t.Helper()
 	built.once.Do(func() { built.dir, built.binary, built.err = buildServer(context.Background()) })
 	if built.err != nil {
 		t.Fatal(built.err)
 	}
-	s, err := launch(built.binary, 1, []string{"-ping-interval", "1s"})
+	s, err := launch(built.binary, 1, append([]string{"-ping-interval", "1s"}, flags...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.stop)
 	p := s.processes[0]
-	return strings.Replace(defaultURL, "127.0.0.1:9991", p.addr, 1), fmt.Sprint(p.cmd.Process.Pid)
+	return strings.Replace(defaultURL, defaultPlace, p.place, 1), fmt.Sprint(p.cmd.Process.Pid)
 }
 
 // Every scenario, small, against a real server.
@@ -196,65 +196,6 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
-func TestBadCommandLines(t *testing.T) {
-	tests := []struct{ args, want string }{
-		{"", "want a scenario"},
-		{"fanuot", "want a scenario, one of connect, idle, fanout"},
-		{"fanout x", `unexpected argument "x"`},
-		{"fanout -conns 0", "-conns: want a whole number from 1"},
-		{"fanout -conns many", "-conns: want a whole number from 1"},
-		{"fanout -rate -1", "-rate: want a number from 0"},
-		{"fanout -duration 10", "-duration: want a time up to 24h"},
-		{"fanout -target everyone", "-target: want one of system, group, all"},
-		{"fanout -receivers 10 -conns 5", "-receivers 10: want at most the 5 of -conns"},
-		{"fanout -url http://x/", "-url \"http://x/\": want ws://"},
-		{"fanout -url ws://x:y/", "-url \"x:y\": want host:port"},
-		{"fanout -push-url ws://127.0.0.1:1/", "-push-url \"ws://127.0.0.1:1/\": want http://"},
-		{"fanout -push-url http://a/ -push-url http://b/", "-push-url: want one for each -url"},
-		{"fanout -push-body x", "-push-body \"x\": want {data}"},
-		{"fanout -push ws", "-push ws: want -push-body"},
-		{"fanout -servers 1 -pid 1", "-servers: want no -url"},
-		{"fanout -server-flags x", "-server-flags: want -servers"},
-		{"fanout -header x", "-header \"x\": want 'Name: value'"},
-		{"fanout -pid x", "-pid \"x\": want the ID"},
-		{"fanout -pid 4194999", "-pid 4194999: want the ID of a process, there is none"},
-		{"fanout -json /does/not/exist", "-json: open /does/not/exist"},
-		{"fanout -html /does/not/exist", "-html: open /does/not/exist"},
-		{"fanout -procs 1 -servers 2", "-procs 1: want at least one for each of 2"},
-		{"fanout -floor=perhaps", "-floor: want true or false"},
-		{"echo -target all", "-target"},
-		{"floor -url ws://127.0.0.1:1/", "-url"},
-		{"churn -inflight 5 -conns 5", "-inflight 5: want less than"},
-		{"unicast -id-key=", "-id-key: want the key"},
-		{"numbers", "-json: want the file"},
-		{"numbers x", `unexpected argument "x"`},
-		{"numbers -json /does/not/exist", "-json: open /does/not/exist"},
-		{"report -readme x -markdown", "-readme: want nothing else"},
-		{"report -readme /does/not/exist", "-readme: open /does/not/exist"},
-		{"report a.json", "-html: want the file"},
-		{"report -html x", "want one or more results"},
-		{"report -html x /does/not/exist", "/does/not/exist"},
-	}
-	for _, tt := range tests {
-		var out strings.Builder
-		err := run(t.Context(), strings.Fields(tt.args), &out, &out)
-		if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), `value "`, `"`), tt.want) && !strings.Contains(withoutValue(err.Error()), tt.want) {
-			t.Errorf("bench %s: %v, want %q in it", tt.args, err, tt.want)
-		}
-	}
-}
-
-// withoutValue cuts what package flag says before the flag's own words: invalid
-// value "x" for flag -conns: …
-func withoutValue(s string) string {
-	_, after, _ := strings.Cut(s, "for flag ")
-	_, after2, ok := strings.Cut(s, "for ")
-	if after == "" && ok {
-		after = after2
-	}
-	return after
-}
-
 func TestNoServer(t *testing.T) {
 	// Nothing listens on port 1.
 	_, _, err := bench(t, "fanout", "-url", "ws://127.0.0.1:1/ws")
@@ -281,6 +222,32 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%s -h has no %q", s.name, want)
 			}
 		}
+	}
+}
+
+// Of few clients the memory of one is not told, or told with what is wrong with it.
+func TestFewClients(t *testing.T) {
+	t.Parallel()
+	for grown, want := range map[int64]float64{-4096: 0, 0: 0, 4096: 1024} {
+		if got := each(grown, 4); (got == nil) != (want == 0) || got != nil && *got != want {
+			t.Errorf("%d bytes more for 4 clients: %v each, want %v", grown, got, want)
+		}
+	}
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("memory is read from /proc")
+	}
+	url, pid := carillon(t)
+	r, out, err := bench(t, "idle", "-conns", "5", "-duration", "200ms", "-url", url, "-pid", pid, "-quiet")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, v := range []*float64{r.RSSPerConn, r.PSSPerConn, r.KernelGrowthPerSocket, r.ClientBytesPerConn} {
+		if v != nil && *v <= 0 {
+			t.Errorf("a connection takes %v bytes", *v)
+		}
+	}
+	if !strings.Contains(out, "warning: ") || !strings.Contains(out, "5 clients") || !strings.Contains(out, "more are needed, such as -conns 10000") {
+		t.Errorf("nothing says that 5 clients are too few:\n%s", out)
 	}
 }
 
@@ -375,28 +342,6 @@ func TestShares(t *testing.T) {
 				t.Errorf("%d workers hold %d of %d", workers, len(seen), conns)
 			}
 		}
-	}
-}
-
-func TestURLs(t *testing.T) {
-	for in, want := range map[string]webSocketURL{
-		"ws://a:1":                      {"a:1", "/"},
-		"ws://a/x?y={system}":           {"a:80", "/x?y={system}"},
-		"ws://[::1]:5?g={group}":        {"[::1]:5", "/?g={group}"},
-		"ws://127.0.0.1:9991/ws?a=b&c=": {"127.0.0.1:9991", "/ws?a=b&c="},
-	} {
-		if got, err := parseWebSocketURL(in); err != nil || got != want {
-			t.Errorf("%s: %v, %v", in, got, err)
-		}
-	}
-	for _, in := range []string{"", "wss://a/", "ws://", "ws://a:0/", "ws://a:99999", "ws://a b/"} {
-		if got, err := parseWebSocketURL(in); err == nil {
-			t.Errorf("%q: %v", in, got)
-		}
-	}
-	addr, target, err := parseHTTPURL("http://h/push_to_{target}?x={y}")
-	if err != nil || addr != "h:80" || target != "/push_to_{target}?x={y}" {
-		t.Errorf("%s %s %v", addr, target, err)
 	}
 }
 

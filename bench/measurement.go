@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"carillon/bench/client"
+	"carillon/bench/machine"
 	"carillon/bench/report"
 	"carillon/bench/stamp"
 )
@@ -17,7 +18,7 @@ type measurement struct {
 	// At begin.
 	start     int64
 	counts    client.Counts
-	server    usage
+	server    machine.Usage
 	clientCPU []time.Duration
 	ownCPU    int64
 	// Added up.
@@ -43,9 +44,9 @@ func (m *measurement) begin(ctx context.Context) error {
 	}
 	m.counts = m.s.fleet.counts()
 	m.clientCPU, _ = m.s.fleet.usage()
-	m.ownCPU = ownCPU()
-	m.server = measure(m.s.pids, false)
-	m.machine = machineCPU()
+	m.ownCPU = machine.OwnCPU()
+	m.server = machine.Measure(m.s.pids, false)
+	m.machine = machine.BusyCPU()
 	m.start = stamp.Now()
 	return nil
 }
@@ -54,8 +55,8 @@ func (m *measurement) begin(ctx context.Context) error {
 // set, else now.
 func (m *measurement) end(ctx context.Context, toLast bool) error {
 	stop := stamp.Now()
-	m.others += machineCPU() - m.machine
-	server := measure(m.s.pids, false)
+	m.others += machine.BusyCPU() - m.machine
+	server := machine.Measure(m.s.pids, false)
 	if _, err := m.s.fleet.all(ctx, func(*workerProcess) command { return command{Op: "state"} }); err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (m *measurement) end(ctx context.Context, toLast bool) error {
 	for i := range cpu {
 		m.clientSum[i] += cpu[i] - m.clientCPU[i]
 	}
-	m.clientSum[len(cpu)] += time.Duration(ownCPU() - m.ownCPU)
+	m.clientSum[len(cpu)] += time.Duration(machine.OwnCPU() - m.ownCPU)
 	return nil
 }
 
@@ -115,7 +116,7 @@ func (m *measurement) result() *report.Result {
 		if r.Deliveries > 0 {
 			r.ServerCPUPerDelivery = ref(cpu * 1e6 / float64(r.Deliveries))
 		}
-		if now := measure(s.pids, false); now.Known {
+		if now := machine.Measure(s.pids, false); now.Known {
 			r.ServerRSS = &now.RSS
 		}
 	}

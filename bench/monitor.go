@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"carillon/bench/client"
+	"carillon/bench/machine"
 	"carillon/bench/report"
 )
 
@@ -125,7 +126,7 @@ func (m *monitor) run(ctx context.Context) {
 	t := time.NewTicker(sampleEvery)
 	defer t.Stop()
 	start, last := time.Now(), time.Now()
-	counts, server, clientCPU := m.s.fleet.counts(), measure(m.s.pids, false), m.clientCPU()
+	counts, server, clientCPU := m.s.fleet.counts(), machine.Measure(m.s.pids, false), m.clientCPU()
 	connected := m.s.fleet.connects()
 	for n := 0; ; n++ {
 		select {
@@ -139,7 +140,7 @@ func (m *monitor) run(ctx context.Context) {
 		now := time.Now()
 		dt := now.Sub(last).Seconds()
 		last = now
-		c, u, cpu, conn := m.s.fleet.counts(), measure(m.s.pids, false), m.clientCPU(), m.s.fleet.connects()
+		c, u, cpu, conn := m.s.fleet.counts(), machine.Measure(m.s.pids, false), m.clientCPU(), m.s.fleet.connects()
 		window := m.s.fleet.takeWindow()
 		sample := report.Sample{
 			T: now.Sub(start).Seconds(), Conns: c.Connected,
@@ -162,7 +163,7 @@ func (m *monitor) run(ctx context.Context) {
 }
 
 func (m *monitor) clientCPU() time.Duration {
-	sum := time.Duration(ownCPU())
+	sum := time.Duration(machine.OwnCPU())
 	cpu, _ := m.s.fleet.usage()
 	for _, d := range cpu {
 		sum += d

@@ -47,11 +47,11 @@ func runNumbers(ctx context.Context, lines, args []string, stdout, stderr io.Wri
 			"  -json file\n      file to write all results to\n\nThe runs:\n  %s\n", strings.Join(lines, "\n  "))
 		return errHelp
 	case err != nil:
-		return err
+		return usage(unknownFlag(err, "numbers"))
 	case f.NArg() > 0:
-		return fmt.Errorf("unexpected argument %q; flags begin with -", f.Arg(0))
+		return usage(fmt.Errorf("unexpected argument %q; flags begin with -", f.Arg(0)))
 	case *file == "":
-		return errors.New("-json: want the file to write")
+		return usage(errors.New("-json: want the file to write"))
 	}
 	if err := report.Writable(*file); err != nil {
 		return fmt.Errorf("-json: %w", err)

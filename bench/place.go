@@ -1,12 +1,14 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strconv"
 	"strings"
+
+	"carillon/bench/machine"
 )
 
 // A placement puts clients into systems and groups. Those outside the target hear
@@ -48,43 +50,69 @@ func (n names) replacer(system, group int32, client int) *strings.Replacer {
 	return strings.NewReplacer("{system}", n.system(system), "{group}", n.group(group), "{index}", strconv.Itoa(client))
 }
 
-// A webSocketURL is where clients connect.
-type webSocketURL struct {
+// A place is where clients connect, or where pushes go: a URL, of which the path and the
+// query may hold placeholders.
+type place struct {
+	secure bool   // wss or https
+	host   string // as it was written: with a port, or without
 	addr   string // host:port
-	target string // path and query as in the request line; may hold templates
+	target string // path and query as in the request line
 }
 
-func parseWebSocketURL(s string) (u webSocketURL, err error) {
-	rest, ok := strings.CutPrefix(s, "ws://")
-	if !ok {
-		return u, fmt.Errorf("%q: want ws://host:port/path", s)
-	}
-	if strings.ContainsAny(s, " \r\n\t") {
-		return u, fmt.Errorf("%q: want a URL without blanks", s)
-	}
-	i := strings.IndexAny(rest, "/?")
+func parseWebSocketURL(s string) (place, error) { return parseURL(s, "ws") }
+
+func parseHTTPURL(s string) (place, error) { return parseURL(s, "http") }
+
+// parseURL reads a URL of a scheme, or with an s behind it of its encrypted form.
+func parseURL(s, scheme string) (p place, err error) {
+	name, rest, ok := strings.Cut(s, "://")
+	i := strings.IndexAny(rest, "/?#")
 	if i < 0 {
 		i = len(rest)
 	}
-	u.addr, u.target = rest[:i], rest[i:]
-	if !strings.HasPrefix(u.target, "/") {
-		u.target = "/" + u.target
+	if _, host, userinfo := strings.Cut(rest[:i], "@"); userinfo {
+		return p, fmt.Errorf("%q: want no user and password in it; say -header 'Authorization: …'", name+"://…@"+host) // which is nobody's to read
 	}
-	return u, checkAddr(&u.addr)
+	p.secure = name == scheme+"s"
+	switch {
+	case !ok || name != scheme && !p.secure:
+		return p, fmt.Errorf("%q: want %s://host:port/path, or %ss://", s, scheme, scheme)
+	case strings.ContainsAny(s, " \r\n\t"):
+		return p, fmt.Errorf("%q: want a URL without blanks", s)
+	case strings.Contains(rest, "#"):
+		return p, fmt.Errorf("%q: want a URL without a fragment", s)
+	case strings.ContainsAny(rest[:i], "{}"):
+		return p, fmt.Errorf("%q: want placeholders behind the host only", s)
+	}
+	p.host, p.target = rest[:i], rest[i:]
+	if !strings.HasPrefix(p.target, "/") {
+		p.target = "/" + p.target
+	}
+	p.addr, err = withPort(p.host, map[bool]string{false: "80", true: "443"}[p.secure])
+	return p, err
 }
 
-// checkAddr adds port 80 if there is none.
-func checkAddr(addr *string) error {
-	host, port, err := net.SplitHostPort(*addr)
+// withPort adds the port if there is none.
+func withPort(addr, usual string) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
 	var missing *net.AddrError
 	if errors.As(err, &missing) && missing.Err == "missing port in address" {
-		host, port, err = *addr, "80", nil
-		*addr = net.JoinHostPort(host, port)
+		host, port, err = strings.Trim(addr, "[]"), usual, nil
 	}
 	if n, err2 := strconv.ParseUint(port, 10, 16); err != nil || err2 != nil || n == 0 || host == "" {
-		return fmt.Errorf("%q: want host:port", *addr)
+		return "", fmt.Errorf("%q: want host:port", addr)
 	}
-	return nil
+	return net.JoinHostPort(host, port), nil
+}
+
+// tls is how to encrypt what goes to the place; nil for not at all. Insecure takes any
+// certificate.
+func (p place) tls(insecure bool) *tls.Config {
+	if !p.secure {
+		return nil
+	}
+	host, _, _ := net.SplitHostPort(p.addr) // withPort has made it
+	return &tls.Config{ServerName: host, InsecureSkipVerify: insecure, NextProtos: []string{"http/1.1"}}
 }
 
 func isLoopback(addr string) bool {
@@ -93,16 +121,13 @@ func isLoopback(addr string) bool {
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback() && ip.To4() != nil)
 }
 
-// parseHTTPURL splits http://host:port/path, whose path may hold templates.
-func parseHTTPURL(s string) (addr, target string, err error) {
-	u, err := url.Parse(strings.NewReplacer("{", "%7B", "}", "%7D").Replace(s))
-	if err != nil || u.Scheme != "http" {
-		return "", "", fmt.Errorf("%q: want http://host:port/path", s)
+// listenerPID finds the process of this machine that listens on addr; 0 if it cannot
+// be told.
+func listenerPID(addr string) int {
+	_, port, err := net.SplitHostPort(addr)
+	n, err2 := strconv.Atoi(port)
+	if err != nil || err2 != nil || !isLoopback(addr) {
+		return 0
 	}
-	addr = u.Host
-	_, rest, _ := strings.Cut(s, "://")
-	if target = rest[len(u.Host):]; !strings.HasPrefix(target, "/") {
-		target = "/" + target
-	}
-	return addr, target, checkAddr(&addr)
+	return machine.ListenerPID(n)
 }

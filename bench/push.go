@@ -2,9 +2,9 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,10 +12,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"carillon/bench/client"
 	"carillon/bench/stamp"
 	"carillon/engine/ws"
 )
@@ -23,13 +25,15 @@ import (
 // An endpoint is where pushes to one server go, and how.
 type endpoint struct {
 	websocket      bool
-	addr, target   string // target may hold {target}
+	tls            *tls.Config // nil for what is not encrypted
+	addr, target   string      // target may hold {target}
 	body, mimeType string
 	headers        []string
 	names          names
 	// Of the client that pushes, with websocket.
-	hello []string
-	ready int
+	hello   []string
+	ready   int
+	timeout time.Duration // for it to connect
 }
 
 // A pushTarget is whom one push is for.
@@ -125,7 +129,7 @@ func (p *pipe) post(target, body string) error {
 	case resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "":
 		return errBusy
 	case resp.StatusCode/100 != 2:
-		return fmt.Errorf("push to %s: POST %s: %s: %s", p.e.addr, target, resp.Status, bytes.TrimSpace(answer))
+		return fmt.Errorf("push to %s: POST %s: %s: %s", p.e.addr, target, resp.Status, client.FirstLine(answer))
 	}
 	return err
 }
@@ -134,6 +138,15 @@ func (p *pipe) dial() error {
 	conn, err := net.DialTimeout("tcp", p.e.addr, p.timeout)
 	if err != nil {
 		return fmt.Errorf("push to %s: %w", p.e.addr, err)
+	}
+	if p.e.tls != nil {
+		secure := tls.Client(conn, p.e.tls)
+		_ = conn.SetDeadline(time.Now().Add(p.timeout))
+		if err := secure.Handshake(); err != nil {
+			_ = conn.Close()
+			return fmt.Errorf("push to %s: TLS: %w", p.e.addr, err)
+		}
+		conn = secure
 	}
 	p.conn, p.r = conn, bufio.NewReader(conn)
 	return nil
@@ -152,7 +165,7 @@ func (p *pipe) connect() error {
 	if err := p.dial(); err != nil {
 		return err
 	}
-	_ = p.conn.SetDeadline(time.Now().Add(p.timeout))
+	_ = p.conn.SetDeadline(time.Now().Add(p.e.timeout))
 	r := p.e.names.replacer(0, 0, -1)
 	b := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Y2FyaWxsb24tYmVuY2gtMQ==\r\n", r.Replace(p.e.target), p.e.addr)
@@ -167,7 +180,8 @@ func (p *pipe) connect() error {
 		return fmt.Errorf("push to %s: %w", p.e.addr, err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return fmt.Errorf("push to %s: the server answers the handshake with %s", p.e.addr, resp.Status)
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
+		return fmt.Errorf("push to %s: the server answers the handshake with %s: %s", p.e.addr, resp.Status, client.FirstLine(body))
 	}
 	for _, text := range p.e.hello {
 		if err := p.send(r.Replace(text)); err != nil {
@@ -180,6 +194,9 @@ func (p *pipe) connect() error {
 	select {
 	case <-ready:
 	case err := <-p.lost:
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = fmt.Errorf("the %d messages that a client waits for have not come within %v: say -ready-messages 0, or -id-key '', if the server sends none", p.e.ready, p.e.timeout)
+		}
 		return fmt.Errorf("push to %s: the pushing client: %w", p.e.addr, err)
 	}
 	return p.conn.SetDeadline(time.Time{})
@@ -304,26 +321,25 @@ func (c *config) endpointsOf(urls []string, n names) ([]*endpoint, error) {
 	for i, u := range urls {
 		e := &endpoint{
 			websocket: c.push == "ws", body: c.pushBody, mimeType: c.pushType, headers: c.headers,
-			names: n, hello: c.hello, ready: c.ready,
+			names: n, hello: c.hello, ready: c.ready, timeout: c.timeout,
 		}
-		client, err := parseWebSocketURL(u)
+		at, err := parseWebSocketURL(u)
 		if err != nil {
 			return nil, err
 		}
 		switch {
 		case e.websocket && c.pushURLGiven:
-			client, err = parseWebSocketURL(c.pushURLs[i])
-			fallthrough
+			at, err = parseWebSocketURL(c.pushURLs[i])
 		case e.websocket:
-			e.addr, e.target = client.addr, client.target
 		case c.pushURLGiven:
-			e.addr, e.target, err = parseHTTPURL(c.pushURLs[i])
+			at, err = parseHTTPURL(c.pushURLs[i])
 		default:
-			e.addr, e.target = client.addr, "/push_to_{target}"
+			at.target = "/push_to_{target}"
 		}
 		if err != nil {
 			return nil, fmt.Errorf("-push-url %w", err)
 		}
+		e.addr, e.target, e.tls = at.addr, at.target, at.tls(c.insecureTLS)
 		endpoints[i] = e
 	}
 	return endpoints, nil

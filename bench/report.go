@@ -42,18 +42,18 @@ func runReport(args []string, stdout io.Writer) error {
 		fmt.Fprint(stdout, reportHelp)
 		return errHelp
 	case err != nil:
-		return err
+		return usage(unknownFlag(err, "report"))
 	case *readme != "" && (*html != "" || *all != "" || *markdown || f.NArg() > 0):
-		return errors.New("-readme: want nothing else with it, its results are those below its folder")
+		return usage(errors.New("-readme: want nothing else with it, its results are those below its folder"))
 	case *readme != "":
 		if err := report.UpdateReadme(*readme); err != nil {
 			return fmt.Errorf("-readme: %w", err)
 		}
 		return nil
 	case *html == "" && *all == "" && !*markdown:
-		return errors.New("-html: want the file to write, or -markdown, -json or -readme")
+		return usage(errors.New("-html: want the file to write, or -markdown, -json or -readme"))
 	case f.NArg() == 0:
-		return errors.New("want one or more results that were written with -json")
+		return usage(errors.New("want one or more results that were written with -json"))
 	}
 	if *markdown && f.NArg() == 1 && *html == "" && *all == "" {
 		if c, err := report.ReadComparison(f.Arg(0)); err == nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -17,7 +18,7 @@ import (
 type serverProcess struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
-	addr  string
+	place string // such as ws://127.0.0.1:9991
 	log   *tail
 }
 
@@ -70,8 +71,10 @@ func launch(binary string, n int, flags []string) (*servers, error) {
 	return s, nil
 }
 
-// startServer starts a server that prints its address as the host of a ws:// URL
-// on its first line.
+// listens is where a server says that it listens.
+var listens = regexp.MustCompile(`wss?://[^/\s]+`)
+
+// startServer starts a server that prints where it listens, as a URL, on its first line.
 func startServer(cmd *exec.Cmd) (*serverProcess, error) {
 	p := &serverProcess{cmd: cmd, log: &tail{}}
 	cmd.Stderr = p.log
@@ -90,8 +93,8 @@ func startServer(cmd *exec.Cmd) (*serverProcess, error) {
 	}
 	r := bufio.NewReader(stdout)
 	line, err := r.ReadString('\n')
-	_, after, ok := strings.Cut(line, "ws://")
-	if !ok {
+	at := listens.FindString(line)
+	if at == "" {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if err == nil || err == io.EOF {
@@ -99,7 +102,7 @@ func startServer(cmd *exec.Cmd) (*serverProcess, error) {
 		}
 		return nil, fmt.Errorf("starting the server: %w: %s", err, strings.TrimSpace(p.log.String()))
 	}
-	p.addr, _, _ = strings.Cut(strings.TrimSpace(after), "/")
+	p.place = at
 	go func() { _, _ = io.Copy(io.Discard, r) }()
 	return p, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"carillon/bench/client"
+	"carillon/bench/machine"
 	"carillon/bench/report"
 	"carillon/bench/stamp"
 )
@@ -35,8 +36,8 @@ type session struct {
 
 // A base is the memory that figures of one connection are over.
 type base struct {
-	conns   int   // that were there already
-	server  usage // of the server
+	conns   int           // that were there already
+	server  machine.Usage // of the server
 	kernel  int64
 	clients int64 // RSS of the workers
 }
@@ -63,7 +64,7 @@ func open(ctx context.Context, cfg *config, place placement) (*session, error) {
 		}
 		urls = nil
 		for _, p := range s.started.processes {
-			urls = append(urls, strings.Replace(defaultURL, "127.0.0.1:9991", p.addr, 1))
+			urls = append(urls, strings.Replace(defaultURL, defaultPlace, p.place, 1))
 		}
 		s.pids = s.started.pids()
 	} else if s.pids, err = findServers(cfg); err != nil {
@@ -85,7 +86,7 @@ func openFloor(cfg *config) (*session, error) {
 		return nil, err
 	}
 	s.pids = s.started.pids()
-	return s, s.start([]string{"ws://" + s.started.processes[0].addr + "/"}, c.everyone())
+	return s, s.start([]string{s.started.processes[0].place + "/"}, c.everyone())
 }
 
 // findServers checks that somebody listens, and finds out who.
@@ -93,7 +94,7 @@ func findServers(cfg *config) (pids []int, err error) {
 	pids = cfg.pids
 	for _, pid := range pids {
 		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-			return nil, fmt.Errorf("-pid %d: want the ID of a process, there is none with it", pid)
+			return nil, usage(fmt.Errorf("-pid %d: want the ID of a process, there is none with it", pid))
 		}
 	}
 	known := 0 // URLs of which we know who listens
@@ -139,7 +140,7 @@ func (s *session) start(urls []string, place placement) error {
 	s.totals = totals{systems: make([]stream, 2), groups: make([]stream, place.Groups+1), clients: make([]stream, cfg.conns)}
 	s.fleet, err = startFleet(workerConfig{
 		Workers: cfg.procs, Conns: cfg.conns, Headers: cfg.headers, Hello: cfg.hello, IDKey: cfg.idKey, Ready: cfg.ready,
-		Sources: cfg.sources, InFlight: max(cfg.connecting/cfg.procs, 1), Timeout: cfg.timeout, Names: run, Place: place,
+		Sources: cfg.sources, InsecureTLS: cfg.insecureTLS, InFlight: max(cfg.connecting/cfg.procs, 1), Timeout: cfg.timeout, Names: run, Place: place,
 	}, urls)
 	if err != nil {
 		s.close()
@@ -154,7 +155,7 @@ func (s *session) start(urls []string, place placement) error {
 }
 
 func (s *session) takeBase(conns int) {
-	s.base = base{conns: conns, server: measure(s.pids, true), kernel: kernelMemory()}
+	s.base = base{conns: conns, server: machine.Measure(s.pids, true), kernel: machine.KernelMemory()}
 	_, s.base.clients = s.fleet.usage()
 }
 
@@ -234,10 +235,18 @@ func (s *session) ids(ctx context.Context, to int) ([]string, error) {
 	for i := range ids {
 		n := len(s.fleet.workers)
 		if ids[i] = replies[i%n].IDs[i/n]; ids[i] == "" {
-			return nil, fmt.Errorf("-id-key %s: client %d has got no message with it", s.cfg.idKey, i)
+			return nil, s.noID(i, replies[i%n].Greeting)
 		}
 	}
 	return ids, nil
+}
+
+// noID says that a client has no id, and what the server sent instead.
+func (s *session) noID(client int, greeting string) error {
+	if greeting == "" {
+		greeting = "nothing"
+	}
+	return fmt.Errorf("-id-key %s: client %d has got no message with that key: want the key of the client's id in what the server sends first, which was %s", s.cfg.idKey, client, greeting)
 }
 
 // quiet is how long nothing may come before the clients are checked: what comes
@@ -267,28 +276,47 @@ func (s *session) settle(ctx context.Context) error {
 
 func ref[T any](v T) *T { return &v }
 
+// each is what one of n connections takes when memory has grown by so many bytes; nil
+// if it has not grown, as then something else has shrunk that is more than all of them.
+func each(grown int64, n float64) *float64 {
+	if grown <= 0 || n <= 0 {
+		return nil
+	}
+	return ref(float64(grown) / n)
+}
+
+// enough is how many connections make the memory of one a figure: what a server and its
+// clients do besides comes and goes by some hundred KB.
+const enough = 1000
+
 // memory adds the memory of each of the connections that there are now, but for those
 // of the base.
 func (s *session) memory(r *report.Result, conns int) {
 	n := float64(conns - s.base.conns)
 	r.BaseConns = s.base.conns
 	_, _ = s.fleet.all(context.Background(), func(*workerProcess) command { return command{Op: "settle"} }) // without it, the clients' garbage counts
-	if now := measure(s.pids, true); now.Known && s.base.server.Known {
+	if now := machine.Measure(s.pids, true); now.Known && s.base.server.Known {
 		r.ServerRSS = &now.RSS
-		r.RSSPerConn = ref(float64(now.RSS-s.base.server.RSS) / n)
+		r.RSSPerConn = each(now.RSS-s.base.server.RSS, n)
 		if s.base.server.PSS > 0 {
-			r.PSSPerConn = ref(float64(now.PSS-s.base.server.PSS) / n)
+			r.PSSPerConn = each(now.PSS-s.base.server.PSS, n)
+		}
+		switch {
+		case r.RSSPerConn == nil:
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%.0f clients are too few to see the memory of one, more are needed, such as -conns 10000: other memory of the server has shrunk by more than they take", n))
+		case n < enough:
+			r.Warnings = append(r.Warnings, fmt.Sprintf("the memory of a connection is over %.0f clients, too few to tell it from other memory of the server: more are needed, such as -conns 10000", n))
 		}
 	}
-	if size, known := socketObjects(); known {
+	if size, known := machine.SocketObjects(); known {
 		r.KernelPerSocket, r.KernelPerSocketSource = ref(float64(size)), "its objects' sizes in /proc/slabinfo"
 	} else {
 		r.KernelPerSocket, r.KernelPerSocketSource = ref(3800.0), "an estimate: its objects' sizes in Linux 6"
 	}
-	if grown := kernelMemory() - s.base.kernel; s.base.kernel > 0 && len(s.pids) > 0 && grown > 0 {
-		r.KernelGrowthPerSocket = ref(float64(grown) / n / 2) // both ends are here
+	if s.base.kernel > 0 && len(s.pids) > 0 {
+		r.KernelGrowthPerSocket = each(machine.KernelMemory()-s.base.kernel, 2*n) // both ends are here
 	}
 	if _, rss := s.fleet.usage(); rss > 0 && s.base.clients > 0 {
-		r.ClientBytesPerConn = ref(float64(rss-s.base.clients) / n)
+		r.ClientBytesPerConn = each(rss-s.base.clients, n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"carillon/bench/machine"
 	"carillon/bench/report"
 )
 
@@ -48,7 +49,7 @@ func runSoak(ctx context.Context, cfg *config, watch io.Writer) (*report.Result,
 	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}
-	before := measure(s.pids, true)
+	before := machine.Measure(s.pids, true)
 	ch.cycles.Store(0)
 	ch.late.Store(0)
 	u.pushes.Store(0)
@@ -67,7 +68,7 @@ func runSoak(ctx context.Context, cfg *config, watch io.Writer) (*report.Result,
 	if err := m.drain(ctx, true); err != nil {
 		return nil, err
 	}
-	after := measure(s.pids, true)
+	after := machine.Measure(s.pids, true)
 	m.late = max(m.late, u.late.Load())
 	m.pushes += u.pushes.Load()
 	r := m.result()

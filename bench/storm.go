@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"carillon/bench/client"
+	"carillon/bench/machine"
 	"carillon/bench/report"
 	"carillon/bench/stamp"
 )
@@ -81,8 +82,8 @@ func (f *fanning) once(ctx context.Context) error {
 }
 
 // usageSince is what the servers have taken since m began.
-func (s *session) usageSince(m *measurement) usage {
-	now := measure(s.pids, false)
+func (s *session) usageSince(m *measurement) machine.Usage {
+	now := machine.Measure(s.pids, false)
 	now.CPU -= m.server.CPU
 	return now
 }

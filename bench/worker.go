@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"carillon/bench/client"
+	"carillon/bench/machine"
 	"carillon/bench/stamp"
 )
 
@@ -33,6 +36,7 @@ type workerConfig struct {
 	IDKey           string
 	Ready           int
 	Sources         int
+	InsecureTLS     bool
 	InFlight        int
 	Timeout         time.Duration
 	Names           names
@@ -69,8 +73,10 @@ type message struct {
 	Error  string   `json:",omitempty"`
 	Failed int      `json:",omitempty"`
 	IDs    []string `json:",omitempty"`
-	Late   int64    `json:",omitempty"` // nanoseconds
-	State  *state   `json:",omitempty"` // nil in the answer to what concerns one client
+	// Greeting is the first message without an id, in the answer to ids.
+	Greeting string `json:",omitempty"`
+	Late     int64  `json:",omitempty"` // nanoseconds
+	State    *state `json:",omitempty"` // nil in the answer to what concerns one client
 }
 
 // A state is a worker's counters, and what it has recorded since the last state.
@@ -109,7 +115,7 @@ func runWorker(in io.Reader, out io.Writer) error {
 	}
 	w.out = json.NewEncoder(out)
 	w.swarm, err = client.New(client.Config{
-		Conns: cfg.conns(), Addr: u.addr, ReadyMessages: cfg.Ready, IDKey: cfg.IDKey, Sources: cfg.Sources,
+		Conns: cfg.conns(), Addr: u.addr, TLS: u.tls(cfg.InsecureTLS), ReadyMessages: cfg.Ready, IDKey: cfg.IDKey, Sources: cfg.Sources,
 		InFlight: cfg.InFlight, Timeout: cfg.Timeout,
 		Number: func(i int) uint32 { return uint32(cfg.number(i)) },
 		Request: func(i int) client.Request {
@@ -173,7 +179,7 @@ func (w *worker) send(m message, withState bool) {
 
 func (w *worker) state() *state {
 	d := w.swarm.Take()
-	st := &state{Counts: d.Counts, Complaints: d.Complaints, Last: d.Last, CPU: ownCPU(), RSS: ownRSS()}
+	st := &state{Counts: d.Counts, Complaints: d.Complaints, Last: d.Last, CPU: machine.OwnCPU(), RSS: machine.OwnRSS()}
 	if d.Latency != nil {
 		st.Latency = encode(d.Latency)
 	}
@@ -183,13 +189,29 @@ func (w *worker) state() *state {
 	return st
 }
 
+// advise says why a client could not connect, and which flag is for that.
+func (c workerConfig) advise(err error) string {
+	text := err.Error()
+	if errors.As(err, new(*client.SilentError)) {
+		if c.IDKey != "" {
+			text += ": say -id-key '' if the server does not greet its clients"
+		} else {
+			text += ": want a -ready-messages that the server sends"
+		}
+	}
+	if errors.As(err, new(*tls.CertificateVerificationError)) {
+		text += ": say -insecure-tls to take it nevertheless"
+	}
+	return text
+}
+
 // operations are the commands. They may run at the same time.
 var operations = map[string]func(*worker, context.Context, command, *message){
 	"connect": func(w *worker, ctx context.Context, c command, m *message) {
 		var err error
 		m.Failed, err = w.swarm.Connect(ctx, client.Plan{Conns: span(c.From, c.To), Rate: c.Rate, Late: c.Late, Base: c.Streams})
 		if err != nil {
-			m.Error = err.Error()
+			m.Error = w.cfg.advise(err)
 		}
 	},
 	"drop": func(w *worker, ctx context.Context, c command, m *message) {
@@ -202,7 +224,9 @@ var operations = map[string]func(*worker, context.Context, command, *message){
 	"echo": func(w *worker, ctx context.Context, c command, m *message) {
 		m.Late = w.swarm.Echo(ctx, c.From, c.To, c.Rate, c.Size, int64(c.Duration))
 	},
-	"ids":     func(w *worker, _ context.Context, c command, m *message) { m.IDs = w.swarm.IDs()[c.From:c.To] },
+	"ids": func(w *worker, _ context.Context, c command, m *message) {
+		m.IDs, m.Greeting = w.swarm.IDs()[c.From:c.To], w.swarm.Greeting()
+	},
 	"rounds":  func(w *worker, _ context.Context, c command, _ *message) { w.swarm.Rounds(c.Deliveries) },
 	"state":   func(*worker, context.Context, command, *message) {},
 	"settle":  func(*worker, context.Context, command, *message) { debug.FreeOSMemory() },

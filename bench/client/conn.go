@@ -27,6 +27,7 @@ type conn struct {
 	dec    *ws.Decoder // nil between messages
 	try    *attempt    // while dialing
 	unsent []byte      // nil while the server reads
+	wire   *wire       // nil without TLS
 	id     string
 	index  uint32 // in swarm.conns
 	fd     int32  // 0, which is standard input, while down
@@ -103,7 +104,9 @@ func (c *conn) message(payload []byte, now int64) {
 	s := c.swarm
 	s.counts.Messages++
 	if c.id == "" && s.cfg.IDKey != "" {
-		c.id = findString(payload, s.cfg.IDKey)
+		if c.id = findString(payload, s.cfg.IDKey); c.id == "" && s.greeting == "" {
+			s.greeting = FirstLine(payload)
+		}
 	}
 	rest, stamped := payload, false
 	for {

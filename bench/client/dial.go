@@ -19,6 +19,7 @@ import (
 type attempt struct {
 	due      int64 // when it was to begin
 	head     []byte
+	refused  bool // what has come is no 101
 	switched bool // the 101 has come
 	messages int  // since then
 	hello    []string
@@ -35,6 +36,13 @@ const maxResponse = 16 << 10
 func (a *attempt) handshake(c *conn, b []byte) []byte {
 	a.head = append(a.head, b...)
 	end := bytes.Index(a.head, []byte("\r\n\r\n"))
+	const http = "HTTP/"
+	if !bytes.HasPrefix(a.head, []byte(http)[:min(len(a.head), len(http))]) {
+		text, _ := refusal(a.head, true)
+		a.fail(text)
+		c.cut()
+		return nil
+	}
 	if end < 0 {
 		if len(a.head) > maxResponse {
 			a.fail("the answer to the handshake is over 16 KiB")
@@ -46,7 +54,12 @@ func (a *attempt) handshake(c *conn, b []byte) []byte {
 	status, fields, _ := strings.Cut(head, "\r\n")
 	switch {
 	case !strings.HasPrefix(status, "HTTP/1.1 101"):
-		a.fail("the server answers the handshake with " + status)
+		a.refused = true
+		text, enough := refusal(a.head, len(a.head) > maxResponse)
+		if !enough {
+			return nil
+		}
+		a.fail(text)
 	case headerValue(fields, "Sec-WebSocket-Accept") != c.swarm.accept:
 		a.fail("the server's Sec-WebSocket-Accept does not fit")
 	default:
@@ -87,6 +100,29 @@ func (a *attempt) ready(c *conn) {
 	c.swarm.counts.Connected++
 	c.swarm.connect.record(stamp.Now() - a.due)
 	a.end(nil)
+}
+
+// A SilentError is of a server that took the handshake, and did not send what the
+// client waits for.
+type SilentError struct {
+	Messages, Want int
+	Timeout        time.Duration
+}
+
+func (e *SilentError) Error() string {
+	return fmt.Sprintf("the handshake is done, but of the %d messages that a client waits for %d came within %v", e.Want, e.Messages, e.Timeout)
+}
+
+// overdue is why an attempt has taken too long.
+func (a *attempt) overdue(s *Swarm) error {
+	switch {
+	case a.switched:
+		return &SilentError{a.messages, s.cfg.ReadyMessages, s.cfg.Timeout}
+	case a.refused:
+		text, _ := refusal(a.head, true)
+		return errors.New(text)
+	}
+	return fmt.Errorf("no answer within %v", s.cfg.Timeout)
 }
 
 func (a *attempt) fail(why string) { a.end(errors.New(why)) }
@@ -239,11 +275,17 @@ func (s *Swarm) dial(i int, due int64, p Plan, r *round) bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if c.try == a && !a.ended {
-			a.fail(fmt.Sprintf("no answer within %v", s.cfg.Timeout))
+			a.end(a.overdue(s))
 			c.cut()
 		}
 	})
-	c.begin(fd, head)
+	if s.cfg.TLS == nil {
+		c.begin(fd, head)
+		return r.failed < maxFailed
+	}
+	if c.begin(fd, nil); c.fd != 0 {
+		c.secure(s.cfg.TLS, head)
+	}
 	return r.failed < maxFailed
 }
 

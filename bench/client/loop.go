@@ -54,6 +54,10 @@ func (s *Swarm) ready(fd int, read, write bool, buf []byte) {
 	}
 	n, err := unix.Read(fd, buf)
 	switch {
+	case err == nil && n > 0 && c.wire != nil:
+		if err := c.wire.arrived(buf[:n], stamp.Now()); err != nil {
+			c.over(err)
+		}
 	case err == nil && n > 0:
 		c.data(buf[:n], stamp.Now())
 	case err == nil:
@@ -79,8 +83,17 @@ func (c *conn) begin(fd int, head []byte) {
 	}
 }
 
-// send writes what the kernel takes now and keeps the rest.
+// send sends b, encrypted if the connection is.
 func (c *conn) send(b []byte) {
+	if c.wire == nil {
+		c.put(b)
+	} else if _, err := c.wire.tls.Write(b); err != nil {
+		c.cut()
+	}
+}
+
+// put writes what the kernel takes now and keeps the rest.
+func (c *conn) put(b []byte) {
 	if len(c.unsent) > 0 {
 		if len(c.unsent)+len(b) > maxUnsent {
 			c.swarm.complainf("client %d: the server does not read: %d bytes wait", c.number(), len(c.unsent))
@@ -143,9 +156,15 @@ func (c *conn) over(err error) {
 	_ = unix.Close(int(c.fd))
 	switch c.state {
 	case dialing:
-		if err == io.EOF {
+		switch {
+		case c.wire != nil && !c.wire.open: // which says what is wrong with it
+			c.wire.end()
+		case c.try.refused:
+			text, _ := refusal(c.try.head, true)
+			c.try.fail(text)
+		case err == io.EOF:
 			c.try.fail("the server closed the connection during the handshake")
-		} else {
+		default:
 			c.try.end(fmt.Errorf("connection to %s: %w", s.cfg.Addr, err))
 		}
 	case up:
@@ -155,5 +174,5 @@ func (c *conn) over(err error) {
 	case leaving:
 		s.counts.Connected--
 	}
-	c.fd, c.unsent, c.dec, c.try, c.state = 0, nil, nil, nil, down
+	c.fd, c.unsent, c.dec, c.try, c.wire, c.state = 0, nil, nil, nil, nil, down
 }

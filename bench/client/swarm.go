@@ -10,6 +10,7 @@ package client
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -30,6 +31,8 @@ type Config struct {
 	Conns int
 	// Addr is the host:port to connect to.
 	Addr string
+	// TLS has the connections encrypted; nil for plain ones.
+	TLS *tls.Config
 	// Request says what connection i asks for and sends first.
 	Request func(i int) Request
 	// ReadyMessages is how many messages a client waits for after its handshake
@@ -83,6 +86,8 @@ type Swarm struct {
 	last     int64         // when a stamp was last delivered
 	decoders []*ws.Decoder // free ones, at most maxFreeDecoders
 	frame    []byte        // scratch, for what is sent
+	plain    []byte        // scratch, for what is decrypted; nil without TLS
+	greeting string        // the first message without an id, as far as it is shown
 	echo     *echoing
 	round    int64 // deliveries between two signals on rounds; 0 for none
 	nextSig  int64
@@ -180,6 +185,9 @@ func New(cfg Config) (*Swarm, error) {
 		ended:   make(chan struct{}),
 	}
 	s.accept = ws.AcceptKey(s.key)
+	if cfg.TLS != nil {
+		s.plain = make([]byte, readBufferBytes)
+	}
 	for i := range s.conns {
 		s.conns[i] = conn{swarm: s, index: uint32(i)}
 	}
@@ -255,6 +263,14 @@ func (s *Swarm) IDs() []string {
 		ids[i] = s.conns[i].id
 	}
 	return ids
+}
+
+// Greeting is the beginning of the first message that had no id in it; empty if there
+// was none.
+func (s *Swarm) Greeting() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.greeting
 }
 
 // complainf keeps the first few complaints. s.mu must be held.

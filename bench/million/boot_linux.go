@@ -16,11 +16,11 @@ import (
 	"syscall"
 	"time"
 
-	"carillon/bench/report"
+	"carillon/bench/machine"
 )
 
-// A machine is what QEMU is to run.
-type machine struct {
+// A guestMachine is what QEMU is to run.
+type guestMachine struct {
 	kernel, server string // files
 	accel          string // tcg: software, works everywhere
 	limit          time.Duration
@@ -41,9 +41,9 @@ const kernelArgs = "console=ttyS0 quiet panic=-1 mitigations=off cgroup_disable=
 	"transparent_hugepage=never tsc=reliable nowatchdog thash_entries=%d -- " + prepareArg
 
 // run boots the machine, and returns what its last line said.
-func (m machine) run(ctx context.Context, p plan) (*result, error) {
+func (m guestMachine) run(ctx context.Context, p plan) (*result, error) {
 	need := memory(p.Clients)
-	if free := fields("/proc/meminfo")["MemAvailable"]; free < need+emulator {
+	if free := machine.Memory()["MemAvailable"]; free < need+emulator {
 		return nil, fmt.Errorf("%d clients want %d MiB of memory, %d MiB are available", p.Clients, (need+emulator)>>20, free>>20)
 	}
 	dir, err := os.MkdirTemp("", "carillon-million-")
@@ -59,7 +59,7 @@ func (m machine) run(ctx context.Context, p plan) (*result, error) {
 	defer cancel()
 	qemu := exec.CommandContext(ctx, "qemu-system-x86_64",
 		"-accel", m.accel,
-		"-cpu", "max,-smap,-smep,-la57", "-smp", "2", "-m", strconv.FormatInt(need>>20, 10),
+		"-cpu", "max,-smap,-smep,-la57", "-smp", strconv.Itoa(guestCPUs), "-m", strconv.FormatInt(need>>20, 10),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-kernel", m.kernel, "-initrd", files, "-append", fmt.Sprintf(kernelArgs, 2*p.Clients),
 	)
@@ -76,14 +76,14 @@ func (m machine) run(ctx context.Context, p plan) (*result, error) {
 	if waited := qemu.Wait(); err != nil {
 		return nil, errors.Join(err, waited, ctx.Err())
 	}
-	r.Date, r.Machine, r.Commit = time.Now().UTC().Truncate(time.Second), report.ThisMachine(), report.Commit()
+	r.Date, r.Machine, r.Commit = time.Now().UTC().Truncate(time.Second), machine.This(), machine.Commit()
 	r.Command = fmt.Sprintf("bench/million/run.sh -n %d -hold %v", p.Clients, p.Hold)
 	r.judge()
 	return r, nil
 }
 
 // pack writes the guest's file system.
-func (m machine) pack(file string, p plan) error {
+func (m guestMachine) pack(file string, p plan) error {
 	text, err := json.Marshal(p)
 	if err != nil {
 		return err

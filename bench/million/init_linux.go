@@ -113,7 +113,8 @@ func raiseLoopback() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
 }
 
-const clientCPU, serverCPU = 0, 1
+// Of the guest's CPUs the clients have one, and the server has one.
+const clientCPU, serverCPU, guestCPUs = 0, 1, 2
 
 // pin moves this thread, and those that it starts, to one CPU.
 func pin(cpu int) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"carillon/bench/client"
+	"carillon/bench/machine"
 	"carillon/bench/report"
 	"carillon/bench/stamp"
 )
@@ -202,10 +203,10 @@ func (l *loader) finish(ctx context.Context) error {
 	}
 	c, r := l.take(), l.r
 	r.Connected, r.Broken, r.Heartbeats, r.Complaints = c.Connected, c.Broken, c.Pings, l.complaints
-	r.Retransmitted = retransmitted()
+	r.Retransmitted = machine.Retransmitted()
 	r.ServerConnections, r.Stages, r.PerClient = s.Connections, l.stages.list, l.stages.perClient(l.Clients-warm)
-	r.ServerDescriptors, err = descriptors(l.stages.server) // last: the kernel keeps a record of each that it names
-	return err
+	r.ServerDescriptors = machine.Process(l.stages.server, true).Descriptors // last: the kernel keeps a record of each that it names
+	return nil
 }
 
 type stats struct {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"carillon/bench/machine"
 	"carillon/bench/report"
 )
 
@@ -15,11 +16,11 @@ import (
 // some five to ten times slower than the host; memory is that of a kernel without huge
 // pages and memory control groups.
 type result struct {
-	Command string         `json:"command"`
-	Commit  string         `json:"commit"`
-	Date    time.Time      `json:"date"`
-	Machine report.Machine `json:"machine"` // the host
-	Guest   guest          `json:"guest"`
+	Command string          `json:"command"`
+	Commit  string          `json:"commit"`
+	Date    time.Time       `json:"date"`
+	Machine machine.Machine `json:"machine"` // the host
+	Guest   guest           `json:"guest"`
 
 	ServerFlags []string          `json:"server_flags"`
 	Sysctls     map[string]string `json:"sysctls"`

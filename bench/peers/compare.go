@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"carillon/bench/stamp"
 )
 
 const (
@@ -39,7 +41,10 @@ func (o *compareOptions) check(only string) error {
 		}
 		o.only = slices.DeleteFunc(all, func(n string) bool { return !slices.Contains(names, n) })
 	}
-	for name, v := range map[string]int{"-conns": o.Conns, "-size": o.Size, "-rounds": o.Rounds, "-load": o.Load} {
+	if o.Size < stamp.Len {
+		return fmt.Errorf("-size %d: want at least the %d that a message is checked by", o.Size, stamp.Len)
+	}
+	for name, v := range map[string]int{"-conns": o.Conns, "-rounds": o.Rounds, "-load": o.Load} {
 		if v < 1 {
 			return fmt.Errorf("%s %d: want at least 1", name, v)
 		}
@@ -122,7 +127,7 @@ func compare(o compareOptions) error {
 		return err
 	}
 	if o.json != "" {
-		if err := newComparison(ctx, o, runs).write(o.json); err != nil {
+		if err := newComparison(o, runs).write(o.json); err != nil {
 			return fmt.Errorf("-json: %w", err)
 		}
 	}

@@ -3,6 +3,7 @@ module carillon/bench/peers
 go 1.26.0
 
 require (
+	carillon v0.0.0
 	github.com/centrifugal/centrifuge v0.40.1
 	github.com/coder/websocket v1.8.15
 	github.com/gorilla/websocket v1.5.3
@@ -32,3 +33,5 @@ require (
 	golang.org/x/sync v0.24.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
+
+replace carillon => ../..

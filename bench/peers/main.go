@@ -23,6 +23,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -41,7 +42,7 @@ func main() {
 	flag.IntVar(&o.Load, "load", 20_000, "with -compare: deliveries a second of the fan-out whose latency is measured")
 	flag.StringVar(&o.json, "json", "", "with -compare: write the figures to this `file`")
 	flag.Parse()
-	err := o.check(*only)
+	err, status := o.check(*only), 2 // of a wrong command line, as package flag ends the program too
 	switch {
 	case flag.NArg() > 0:
 		err = fmt.Errorf("%q: want only flags", flag.Arg(0))
@@ -51,12 +52,14 @@ func main() {
 	case *onMessage != "ignore" && *onMessage != "echo":
 		err = fmt.Errorf("-on-message %q: want ignore or echo", *onMessage)
 	case *compareAll:
-		err = compare(o)
+		err, status = compare(o), 1
+	case !slices.Contains(peerNames(), *name):
+		err = fmt.Errorf("-serve %q: want one of %s", *name, strings.Join(peerNames(), ", "))
 	default:
-		err = serve(*name, *addr, *onMessage == "echo")
+		err, status = serve(*name, *addr, *onMessage == "echo"), 1
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
-		os.Exit(1)
+		os.Exit(status)
 	}
 }

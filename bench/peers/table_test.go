@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"carillon/bench/machine"
 )
 
 func cpu(contender string, round int, micros float64) run {
@@ -117,7 +119,7 @@ func TestJSON(t *testing.T) {
 	o := compareOptions{Conns: 5, Size: 128, Duration: time.Second, Rounds: 1, Load: 20, only: []string{floorName, "gws", "nbio"}}
 	runs := append(allScenarios(t, floorName, writtenByFloor), allScenarios(t, "gws", writtenByGWS)...)
 	file := filepath.Join(t.TempDir(), "out.json")
-	if err := newComparison(t.Context(), o, runs).write(file); err != nil {
+	if err := newComparison(o, runs).write(file); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(file)
@@ -146,7 +148,7 @@ func TestJSON(t *testing.T) {
 	if got, ok := memory.Figures["nbio"]["median"]; got != nil || !ok {
 		t.Errorf("%s of nbio: %v, want null", memory.Measure, got)
 	}
-	if len(c.Table) != len(measures) || len(c.Runs) != len(runs) || c.Machine.CPUs < 1 || c.Commit != commit(t.Context()) || len(c.Contenders) != 3 || len(c.Notes) != 12 ||
+	if len(c.Table) != len(measures) || len(c.Runs) != len(runs) || c.Machine.CPUs < 1 || c.Commit != machine.Commit() || len(c.Contenders) != 3 || len(c.Notes) != 12 ||
 		c.Command != "go run . -compare -only floor,gws,nbio -conns 5 -size 128 -duration 1s -rounds 1 -load 20" ||
 		time.Since(c.Date) > time.Hour || len(c.Options.Scenarios) != len(o.scenarios()) {
 		t.Errorf("%+v", c)
@@ -154,7 +156,7 @@ func TestJSON(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	good := compareOptions{Conns: 1, Size: 1, Rounds: 1, Load: 1, Duration: time.Second}
+	good := compareOptions{Conns: 1, Size: 40, Rounds: 1, Load: 1, Duration: time.Second}
 	for _, tt := range []struct {
 		only string
 		want string // the names, or what the error names
@@ -164,6 +166,7 @@ func TestOptions(t *testing.T) {
 		{"gws,floor", "floor,gws", nil},
 		{"gws,fork", `-only "fork"`, nil},
 		{"", "-conns 0", func(o *compareOptions) { o.Conns = 0 }},
+		{"", "-size 39", func(o *compareOptions) { o.Size = 39 }},
 		{"", "-rounds -1", func(o *compareOptions) { o.Rounds = -1 }},
 		{"", "-duration 1ms", func(o *compareOptions) { o.Duration = time.Millisecond }},
 	} {

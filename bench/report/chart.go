@@ -82,13 +82,13 @@ const (
 	left, right, top, bottom = 74, 30, 14, 34
 )
 
-// plot draws lines.
-func plot(title string, x, y scale, lines []line) template.HTML {
+// plot draws lines. The hint, in small letters behind the title, may be empty.
+func plot(title, hint string, x, y scale, lines []line) template.HTML {
 	var b strings.Builder
 	px := func(v float64) float64 { return left + x.position(v)*(chartWidth-left-right) }
 	py := func(v float64) float64 { return chartHeight - bottom - y.position(v)*(chartHeight-top-bottom) }
-	fmt.Fprintf(&b, `<figure class="chart"><figcaption>%s</figcaption><svg viewBox="0 0 %d %d" role="img" aria-label="%s">`,
-		html.EscapeString(title), chartWidth, chartHeight, html.EscapeString(title))
+	fmt.Fprintf(&b, `<figure class="chart"><figcaption>%s <small>%s</small></figcaption><svg viewBox="0 0 %d %d" role="img" aria-label="%s">`,
+		html.EscapeString(title), html.EscapeString(hint), chartWidth, chartHeight, html.EscapeString(title))
 	for _, v := range y.ticks {
 		fmt.Fprintf(&b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text class="tick" x="%d" y="%.1f" text-anchor="end">%s</text>`,
 			left, chartWidth-right, py(v), py(v), left-8, py(v)+4, html.EscapeString(y.label(v)))
@@ -110,6 +110,9 @@ func plot(title string, x, y scale, lines []line) template.HTML {
 				continue
 			}
 			fmt.Fprintf(&b, "%s%.1f %.1f", pen, px(l.x[i]), py(l.y[i]))
+			if pen == "M" {
+				b.WriteString("h0") // or nothing is seen of a point between two gaps
+			}
 			pen = "L"
 		}
 		b.WriteString(`"/>`)

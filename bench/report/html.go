@@ -55,9 +55,19 @@ func HTML(w io.Writer, results []*Result) error {
 		Charts  []template.HTML
 	}{Title: title(results), Bars: comparison(names, shown), Charts: charts(names, shown)}
 	for i, r := range shown {
-		data.Results = append(data.Results, column{r, names[i], i % palette, i >= palette, r.rows(), strings.Join(r.Failures(), ", ")})
+		data.Results = append(data.Results, column{r, names[i], i % palette, i >= palette, unbroken(r.rows()), strings.Join(r.Failures(), ", ")})
 	}
 	return page.Execute(w, data)
+}
+
+// unbroken keeps a percentile and its unit on one line.
+func unbroken(rows [][2]string) [][2]string {
+	for i, row := range rows {
+		if strings.HasSuffix(row[0], "latency") {
+			rows[i][1] = strings.ReplaceAll(strings.ReplaceAll(row[1], " ", "\u00a0"), ",\u00a0", ", ")
+		}
+	}
+	return rows
 }
 
 func title(results []*Result) string {
@@ -137,8 +147,8 @@ func comparison(names []string, results []*Result) (b []template.HTML) {
 	}{
 		{"Deliveries a second", "more is better, if they were as fast as possible", func(r *Result) float64 { return positive(r.DeliveriesPerSecond) }, Count},
 		{"Server CPU per delivery", "less is better", func(r *Result) float64 { return value(r.ServerCPUPerDelivery) }, Micros},
-		{"Latency, median", "less is better", func(r *Result) float64 { return positive(float64(r.Latency.P50)) }, Micros},
-		{"Latency, 99 %", "less is better", func(r *Result) float64 { return positive(float64(r.Latency.P99)) }, Micros},
+		{"Latency, p50", "less is better", func(r *Result) float64 { return positive(float64(r.Latency.P50)) }, Micros},
+		{"Latency, p99", "less is better", func(r *Result) float64 { return positive(float64(r.Latency.P99)) }, Micros},
 		{"Memory per connection", "RSS over the server with few clients, less is better", func(r *Result) float64 { return value(r.RSSPerConn) }, Bytes},
 		{"Server CPU per connect", "less is better", func(r *Result) float64 { return value(r.ServerCPUPerConnect) }, Micros},
 	} {
@@ -161,20 +171,20 @@ func charts(names []string, results []*Result) (c []template.HTML) {
 		c = append(c, h)
 	}
 	for _, f := range []struct {
-		title  string
-		of     func(s Sample) float64
-		format func(float64) string
+		title, hint string
+		of          func(s Sample) float64
+		format      func(float64) string
 	}{
-		{"Deliveries a second over time", func(s Sample) float64 { return s.Deliveries }, Count},
-		{"Latency over time, 99 % of a half second, the worst if there are many", func(s Sample) float64 { return positive(float64(s.P99)) }, Micros},
-		{"Connections over time", func(s Sample) float64 { return float64(s.Conns) }, Count},
-		{"Server memory (RSS) over time", func(s Sample) float64 {
+		{"Deliveries a second over time", "", func(s Sample) float64 { return s.Deliveries }, Count},
+		{"Latency over time, p99", "of each half second, or the worst of several", func(s Sample) float64 { return positive(float64(s.P99)) }, Micros},
+		{"Connections over time", "", func(s Sample) float64 { return float64(s.Conns) }, Count},
+		{"Server memory (RSS) over time", "", func(s Sample) float64 {
 			if s.ServerRSS == nil {
 				return math.NaN()
 			}
 			return float64(*s.ServerRSS) / (1 << 20)
 		}, func(v float64) string { return fmt.Sprintf("%.3g MiB", v) }},
-		{"Server CPU over time, in cores", func(s Sample) float64 { return value(s.ServerCores) }, func(v float64) string { return fmt.Sprintf("%.3g", v) }},
+		{"Server CPU over time", "in cores", func(s Sample) float64 { return value(s.ServerCores) }, func(v float64) string { return fmt.Sprintf("%.3g", v) }},
 	} {
 		var lines []line
 		most, end := 0.0, 0.0
@@ -192,7 +202,7 @@ func charts(names []string, results []*Result) (c []template.HTML) {
 		}
 		if most > 0 && end > 0 {
 			seconds := linear(end, func(v float64) string { return fmt.Sprintf("%.3g s", v) })
-			c = append(c, plot(f.title, seconds, linear(most, f.format), lines))
+			c = append(c, plot(f.title, f.hint, seconds, linear(most, f.format), lines))
 		}
 	}
 	return c
@@ -215,5 +225,5 @@ func distribution(names []string, results []*Result) template.HTML {
 	if len(lines) == 0 {
 		return ""
 	}
-	return plot("Latency by percentile", nines(count), logarithmic(least, most, Micros), lines)
+	return plot("Latency by percentile", "from when a message was due", nines(count), logarithmic(least, most, Micros), lines)
 }

@@ -98,11 +98,6 @@ func madeAt(results []*Result) string {
 		distinct(func(r *Result) string { return r.Commit }), distinct(func(r *Result) string { return r.Machine.String() }))
 }
 
-// String is the machine in a line.
-func (m Machine) String() string {
-	return fmt.Sprintf("%d × %s under %s with %s", m.CPUs, m.Model, m.Kernel, m.Go)
-}
-
 // summary is a result in a row: what was done, and the figures that it was done for.
 func (r *Result) summary() (what string, figures []string) {
 	add := func(format string, v ...any) { figures = append(figures, fmt.Sprintf(format, v...)) }

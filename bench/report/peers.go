@@ -8,15 +8,17 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"carillon/bench/machine"
 )
 
 // A Comparison is what bench/peers writes with -json, as far as it is printed here.
 type Comparison struct {
-	Command    string    `json:"command"`
-	Commit     string    `json:"commit"`
-	Date       time.Time `json:"date"`
-	Machine    Machine   `json:"machine"`
-	Contenders []string  `json:"contenders"`
+	Command    string          `json:"command"`
+	Commit     string          `json:"commit"`
+	Date       time.Time       `json:"date"`
+	Machine    machine.Machine `json:"machine"`
+	Contenders []string        `json:"contenders"`
 	Table      []struct {
 		Measure string            `json:"measure"`
 		Figures map[string]Median `json:"figures"` // by contender

@@ -32,6 +32,9 @@ func UpdateReadme(name string) error {
 
 // renderReadmes are the texts with the figures, by the names of their files.
 func renderReadmes(name string) (map[string]string, error) {
+	if _, err := os.ReadFile(name); err != nil { // of the files that it takes, the one that was asked for
+		return nil, err
+	}
 	dir := filepath.Dir(name)
 	results, err := ReadFile(filepath.Join(dir, numbersFile))
 	if err != nil {

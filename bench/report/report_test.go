@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"carillon/bench/machine"
 )
 
 // sample is a result with everything in it.
@@ -23,7 +25,7 @@ func sample(server string, factor float64) *Result {
 	of := func(v float64) *float64 { return &v }
 	rss := int64(20 << 20)
 	r := &Result{
-		Scenario: "fanout", Server: server, Command: "go run ./bench fanout -label '" + server + "'", Commit: "abc", Machine: ThisMachine(),
+		Scenario: "fanout", Server: server, Command: "go run ./bench fanout -label '" + server + "'", Commit: "abc", Machine: machine.This(),
 		Date: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), Conns: 5000, Receivers: 5000, Servers: 1, ClientProcesses: 1,
 		Size: 128, MessageBytes: 302, Rate: 5, RateOf: "pushes", Seconds: 10, Pushes: 50, Deliveries: 250_000,
 		DeliveriesPerSecond: 25_000 * factor, Latency: Summarize(h), Connect: Summarize(h), Distribution: Distribute(h),
@@ -87,7 +89,7 @@ func TestTableSaysWhatMatters(t *testing.T) {
 	var b strings.Builder
 	r.Table(&b)
 	for _, want := range []string{
-		"throughput run", "250,000, 25,000/s", "p50", "p99.99", "8.0 µs", "900 bytes", "CPU per delivery, to floor   2.00",
+		"throughput run", "250,000, 25,000/s", "latency                      p50 5.1 ms, p90 9.1 ms, p99 10.0 ms, p99.9 10 ms, p99.99 10 ms, max 10 ms\n", "8.0 µs", "900 bytes", "CPU per delivery, to floor   2.00",
 		"deliveries/s, to floor       2.00", "0 lost", "1.2 ms", "3 clients", "warning: a <b>",
 	} {
 		if !strings.Contains(b.String(), want) {
@@ -130,6 +132,17 @@ func TestHTML(t *testing.T) {
 	for want, n := range map[string]int{"<svg": 6, `class="line c0"`: 6, `class="line c1"`: 6, `class="line c2"`: 6, `class="bars"`: 5, `class="card"`: 3} {
 		if got := strings.Count(text, want); got != n {
 			t.Errorf("%d of %s, want %d", got, want, n)
+		}
+	}
+	for _, want := range []string{
+		"<figcaption>Latency over time, p99 <small>of each half second, or the worst of several</small></figcaption>",
+		"<figcaption>Latency by percentile <small>from when a message was due</small></figcaption>",
+		">Latency, p50 <", ">Latency, p99 <",
+		// A page shows several blanks as one, and breaks lines at it.
+		"p50\u00a05.1\u00a0ms, p90\u00a09.1\u00a0ms, p99\u00a0",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page has no %q in it", want)
 		}
 	}
 	d := xml.NewDecoder(strings.NewReader(text))
@@ -183,7 +196,7 @@ func TestScales(t *testing.T) {
 
 func TestUnits(t *testing.T) {
 	for got, want := range map[string]string{
-		Micros(9.94): "9.9 µs", Micros(150): "150 µs", Micros(1500): "1.5 ms", Micros(15_000): "15 ms", Micros(2.5e6): "2.50 s",
+		Micros(0): "0", Micros(9.94): "9.9 µs", Micros(150): "150 µs", Micros(1500): "1.5 ms", Micros(15_000): "15 ms", Micros(2.5e6): "2.50 s",
 		Bytes(900): "900 bytes", Bytes(3 << 20): "3.0 MiB", Bytes(2 << 30): "2.00 GiB",
 		Count(5): "5", Count(99.5): "99.5", Count(1234567): "1,234,567", Count(-4321): "-4,321", Count(100): "100",
 	} {

@@ -9,10 +9,11 @@ import (
 	"math"
 	"os"
 	"regexp"
-	"runtime"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"carillon/bench/machine"
 )
 
 // A Result is one scenario run against one server. What could not be measured is
@@ -23,10 +24,10 @@ type Result struct {
 	// Server is the label of what was tested.
 	Server string `json:"server"`
 	// Command is how to run it again.
-	Command string    `json:"command"`
-	Commit  string    `json:"commit"` // of the working tree; -dirty if it was changed
-	Date    time.Time `json:"date"`
-	Machine Machine   `json:"machine"`
+	Command string          `json:"command"`
+	Commit  string          `json:"commit"` // of the working tree; -dirty if it was changed
+	Date    time.Time       `json:"date"`
+	Machine machine.Machine `json:"machine"`
 
 	// Conns is how many clients were connected, Receivers how many of them a push is
 	// for.
@@ -174,22 +175,6 @@ func (s *Sample) Round() {
 		cores := digits(*s.ServerCores, 1000)
 		s.ServerCores = &cores
 	}
-}
-
-// A Machine is where a run took place.
-type Machine struct {
-	CPUs   int    `json:"cpus"`
-	Model  string `json:"model"`
-	Kernel string `json:"kernel"`
-	Go     string `json:"go"`
-	Memory int64  `json:"memory"` // bytes; 0 if not known
-}
-
-// ThisMachine describes this one.
-func ThisMachine() Machine {
-	m := Machine{CPUs: runtime.NumCPU(), Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}
-	m.Model, m.Kernel, m.Memory = describeMachine()
-	return m
 }
 
 // Summarize reads the percentiles off a histogram in µs.

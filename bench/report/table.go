@@ -124,18 +124,23 @@ func (l Latency) String() string {
 		return "none"
 	}
 	var b strings.Builder
-	for _, p := range []struct {
+	for i, p := range []struct {
 		name string
 		v    int64
 	}{{"p50", l.P50}, {"p90", l.P90}, {"p99", l.P99}, {"p99.9", l.P999}, {"p99.99", l.P9999}, {"max", l.Max}} {
-		fmt.Fprintf(&b, "%s %s  ", p.name, Micros(float64(p.v)))
+		if i > 0 {
+			b.WriteString(", ") // a page shows two blanks as one
+		}
+		fmt.Fprintf(&b, "%s %s", p.name, Micros(float64(p.v)))
 	}
-	return strings.TrimSpace(b.String())
+	return b.String()
 }
 
 // Micros writes a time given in µs.
 func Micros(us float64) string {
 	switch {
+	case us == 0:
+		return "0"
 	case us >= 1e6:
 		return fmt.Sprintf("%.2f s", us/1e6)
 	case us >= 1e4:

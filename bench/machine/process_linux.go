@@ -1,15 +1,12 @@
-package main
+package machine
 
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -17,7 +14,8 @@ import (
 // programs.
 const clockTick = time.Second / 100
 
-func processUsage(pid int, all bool) (u usage) {
+// Process is what one process has taken; see Measure.
+func Process(pid int, all bool) (u Usage) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	b, err := os.ReadFile(dir + "/stat")
 	if err != nil {
@@ -34,23 +32,35 @@ func processUsage(pid int, all bool) (u usage) {
 	if err1 != nil || err2 != nil || err3 != nil {
 		return u
 	}
-	u = usage{Known: true, CPU: time.Duration(user+system) * clockTick, RSS: pages * int64(os.Getpagesize())}
+	u = Usage{Known: true, CPU: time.Duration(user+system) * clockTick, RSS: pages * int64(os.Getpagesize())}
 	u.CPU = max(u.CPU, threadsCPU(dir))
 	if all {
-		u.PSS = kilobytes(dir+"/smaps_rollup", "Pss:")
+		u.PSS = kilobytes(dir + "/smaps_rollup")["Pss"]
 		u.Descriptors = descriptors(dir + "/fd")
 	}
 	return u
 }
 
+// OwnRSS is this process's resident memory in bytes.
+func OwnRSS() int64 { return Process(os.Getpid(), false).RSS }
+
 // descriptors counts the entries of /proc/PID/fd. Since Linux 6.2 that is its size;
 // reading it has the kernel keep a record of each, a kilobyte that would count.
-func descriptors(dir string) int {
+func descriptors(dir string) (n int) {
 	if info, err := os.Stat(dir); err == nil && info.Size() > 0 {
 		return int(info.Size())
 	}
-	fds, _ := os.ReadDir(dir) // none if it is another user's
-	return len(fds)
+	f, err := os.Open(dir)
+	if err != nil {
+		return 0 // it is another user's
+	}
+	defer f.Close()
+	for err == nil { // in parts: there may be a million
+		var names []string
+		names, err = f.Readdirnames(10_000)
+		n += len(names)
+	}
+	return n
 }
 
 // threadsCPU adds up the CPU time of a process's threads, to the nanosecond. That
@@ -67,8 +77,8 @@ func threadsCPU(dir string) (sum time.Duration) {
 	return sum
 }
 
-// machineCPU is how long the machine's cores were busy, all added up.
-func machineCPU() time.Duration {
+// BusyCPU is how long the machine's cores were busy, all added up.
+func BusyCPU() time.Duration {
 	b, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0
@@ -84,75 +94,10 @@ func machineCPU() time.Duration {
 	return busy
 }
 
-func ownRSS() int64 { return processUsage(os.Getpid(), false).RSS }
-
-// kilobytes is the number behind key in a file of lines such as "Pss: 12 kB", in
-// bytes; 0 if there is none.
-func kilobytes(file, key string) int64 {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) >= 2 && f[0] == key {
-			n, _ := strconv.ParseInt(f[1], 10, 64)
-			return n << 10
-		}
-	}
-	return 0
-}
-
-// kernelMemory is what the whole machine's kernel holds for objects such as
-// sockets, and in the buffers of TCP, in bytes; 0 if it is not known. Whatever else
-// happens on the machine is in it.
-func kernelMemory() (bytes int64) {
-	if bytes = kilobytes("/proc/meminfo", "Slab:"); bytes == 0 {
-		return 0
-	}
-	b, _ := os.ReadFile("/proc/net/sockstat")
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 2 && f[0] == "TCP:" {
-			pages, _ := strconv.ParseInt(f[len(f)-1], 10, 64)
-			bytes += pages * int64(os.Getpagesize())
-		}
-	}
-	return bytes
-}
-
-// socketObjects is what the kernel's objects for one TCP socket in an epoll take,
-// in bytes, without its buffers. Only root may read it.
-func socketObjects() (bytes int64, known bool) {
-	b, err := os.ReadFile("/proc/slabinfo")
-	if err != nil {
-		return 0, false
-	}
-	each := map[string]bool{
-		"TCP": true, "sock_inode_cache": true, "filp": true, "dentry": true,
-		"eventpoll_epi": true, "ep_head": true, "lsm_inode_cache": true, "lsm_file_cache": true,
-	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 3 && each[f[0]] {
-			size, _ := strconv.ParseInt(f[3], 10, 64)
-			bytes += size
-			known = known || f[0] == "TCP"
-		}
-	}
-	return bytes, known
-}
-
-// dieWithParent has the kernel end the child when this process does, however that
-// comes about.
-func dieWithParent(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
-
-// listenerPID finds the process of this machine that listens on addr; 0 if it
+// ListenerPID finds the process of this machine that listens on a port; 0 if it
 // cannot be told.
-func listenerPID(addr string) int {
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil || !isLoopback(addr) {
-		return 0
-	}
-	n, _ := strconv.Atoi(port)
-	suffix := fmt.Sprintf(":%04X", n)
+func ListenerPID(port int) int {
+	suffix := fmt.Sprintf(":%04X", port)
 	sockets := map[string]bool{}
 	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		b, _ := os.ReadFile(file)

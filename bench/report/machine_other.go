@@ -1,7 +1,0 @@
-//go:build !linux
-
-package report
-
-import "runtime"
-
-func describeMachine() (model, kernel string, memory int64) { return runtime.GOARCH, runtime.GOOS, 0 }
