@@ -69,11 +69,10 @@
 //	Client.mu ▶ registry's locks
 //	Client.mu ▶ the wheel's lock
 //	Client.mu ▶ directJob.mu
-//	Client.mu ▶ nbio.Conn's lock ▶ loop.mu
+//	Client.mu ▶ tlsShake.mu ▶ nbio.Conn's lock ▶ writeWatch.mu
+//	Client.mu ▶ loop.mu
 //	Client.mu ▶ backlog.mu
-//	Client.mu ▶ handshake.mu
 //	Client.mu ▶ addrLimits.mu
-//	tlsHandshake.mu ▶ Client.mu
 //	scheduler.mu ▶ taskQueue.mu
 //
 // No lock is held while a callback runs. Neither scheduler.mu nor taskQueue.mu is held

@@ -196,6 +196,18 @@ func TestRefusedFreeRoom(t *testing.T) {
 	}
 }
 
+// Who has ended meanwhile, in time or by itself, takes no room: it would not be freed.
+func TestEndedTakeNoRoom(t *testing.T) {
+	e := newEngine(t, Options{MemoryLimit: 1 << 40})
+	for _, state := range []clientState{stateClosing, stateClosed} {
+		e.room.Store(3)
+		c, hs := &Client{loop: e.loops[0], state: state}, new(handshake)
+		if _, err := checkMemory(c, hs, nil); err == nil || hs.room || e.room.Load() != 3 {
+			t.Errorf("%v, room %v, %d left", err, hs.room, e.room.Load())
+		}
+	}
+}
+
 // When many have gone at once their memory is given back to the system.
 func TestMemoryTide(t *testing.T) {
 	var tide memoryTide

@@ -117,16 +117,22 @@ func TestInboundRateWithoutBound(t *testing.T) {
 	}
 }
 
-// settledTLS is settled for an engine with TLS that nobody is at.
-func settledTLS(t testing.TB, e *Engine) {
+// gone waits until nothing is left of anybody. It is settled for an engine with TLS, or
+// after Shutdown.
+func gone(t testing.TB, e *Engine) {
 	t.Helper()
-	eventually(t, "nothing is left", func() bool {
-		timers := 0
+	type left struct{ conns, open, members, timers, bytes, holdings int64 }
+	var got left
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		got = left{e.conns.Load(), e.open.Load(), int64(e.reg.Len()), 0, e.backlog.total(), int64(holdings(e))}
 		for _, l := range e.loops {
-			timers += l.wheel.Len()
+			got.timers += int64(l.wheel.Len())
 		}
-		return e.conns.Load() == 0 && e.open.Load() == 0 && e.reg.Len() == 0 && timers == 0 && e.backlog.total() == 0 && holdings(e) == 0
-	})
+		if got == (left{}) {
+			return
+		}
+	}
+	t.Errorf("left after 30 s: %+v", got)
 }
 
 // Who is refused behind a proxy's header is refused once, whatever follows.
@@ -145,5 +151,19 @@ func TestRefusedOnceBehindProxy(t *testing.T) {
 	}
 	if refused != n {
 		t.Errorf("%d are refused as %v", n, e.Stats().Refused)
+	}
+}
+
+// The limits of what a client sends are far from what honest ones do, whatever the size
+// of a message; 0 is the default, and -1 no limit.
+func TestInboundDefaults(t *testing.T) {
+	for _, tt := range []struct{ message, bytes, want int }{
+		{0, 0, 4 << 20}, {100, 0, 4 << 20}, {1 << 20, 0, 64 << 20}, {1 << 30, 0, math.MaxInt32},
+		{100, -1, math.MaxInt32}, {100, 1, 1},
+	} {
+		o, err := Options{MaxMessageBytes: int64(tt.message), MaxInboundBytes: tt.bytes}.withDefaults()
+		if err != nil || o.MaxInboundBytes != tt.want {
+			t.Errorf("%+v: %d, %v", tt, o.MaxInboundBytes, err)
+		}
 	}
 }

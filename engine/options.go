@@ -125,7 +125,7 @@ type Options struct {
 	// second; over either it is closed with 1008. Each frame counts as a message: pings,
 	// pongs and fragments too. Bytes are the socket's, those of TLS included, and those
 	// that compressed messages are inflated to. Default: 100,000, and 64 times
-	// MaxMessageBytes; negative: no bound.
+	// MaxMessageBytes, at least 4 MiB; negative: no bound.
 	MaxInboundMessages int
 	MaxInboundBytes    int
 	// MaxQueuedBytes bounds what waits for one client that does not read, behind the
@@ -134,9 +134,9 @@ type Options struct {
 	MaxQueuedBytes int
 	// SlowPolicy is what happens to a client over MaxQueuedBytes. Default CloseSlow.
 	SlowPolicy SlowPolicy
-	// MaxQueuedTotal bounds what waits for all clients together; over it those that
-	// hold most are cut off. A message that many wait for is held once but counts
-	// for each. Default 512 MiB.
+	// MaxQueuedTotal bounds what waits for all clients together, and what they have sent
+	// in part: heads, handshakes, messages; over it those that hold most are cut off. A
+	// message that many wait for is held once but counts for each. Default 512 MiB.
 	MaxQueuedTotal int64
 	// MaxGroups bounds the groups of one client. Default 64.
 	MaxGroups int
@@ -180,10 +180,9 @@ type Options struct {
 	// goroutine of its own and may block until ctx ends. Default: QueryIdentity,
 	// which does not block and runs on the poller.
 	Authenticate func(ctx context.Context, h *Handshake) (Identity, error)
-	// OnOpen is called once per client, before its first OnMessage. Like OnMessage
-	// it runs on the poller that owns the client, or, up to the end of what the
-	// client sent along with its handshake, on the goroutine of Authenticate. It
-	// must not block.
+	// OnOpen is called once per client, before its first OnMessage. It runs on the
+	// goroutine of Authenticate, if there is one, and otherwise like OnMessage on the
+	// poller that owns the client. It must not block.
 	OnOpen func(c *Client)
 	// OnMessage is called for each whole message; kind is Text or Binary. One
 	// client's calls come one at a time and in order. data is valid until OnMessage
@@ -214,7 +213,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.MaxMessageBytes = cmp.Or(o.MaxMessageBytes, 64<<10)
 	o.CompressMin = cmp.Or(o.CompressMin, 512)
 	o.MaxInboundMessages = cmp.Or(o.MaxInboundMessages, 100_000)
-	o.MaxInboundBytes = cmp.Or(o.MaxInboundBytes, int(min(64*o.MaxMessageBytes, math.MaxInt32)))
+	o.MaxInboundBytes = cmp.Or(o.MaxInboundBytes, int(min(max(64*o.MaxMessageBytes, 4<<20), math.MaxInt32)))
 	for _, limit := range []*int{&o.MaxInboundMessages, &o.MaxInboundBytes} {
 		if *limit < 0 {
 			*limit = math.MaxInt32

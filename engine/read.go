@@ -69,6 +69,9 @@ func (c *Client) putDown(r *reader) {
 	c.writePongs(r)
 	e := c.loop.e
 	if !r.Idle() || c.unread() || r.discarded > 0 {
+		if !r.Idle() {
+			r.Trim() // or c would be ended for what others have sent
+		}
 		e.backlog.set(&r.holding, c.heldIn(r))
 		e.shed()
 		if begun := c.begun.Load(); begun == 0 && !r.Idle() {

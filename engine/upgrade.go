@@ -21,7 +21,7 @@ type handshake struct {
 	noBody  bool   // the request is a HEAD: no answer to it has a body
 	over    string // the label of the limit per address that it is over, if any
 
-	room bool // memory was taken for a client
+	room bool // memory was taken for a client; guarded by Client.mu
 
 	authenticating bool
 	parked         []byte // came behind the head, and waits for the end of that
@@ -160,7 +160,9 @@ func checkMaxConnections(c *Client, _ *handshake, _ *ws.Request) (string, error)
 }
 
 func checkMemory(c *Client, hs *handshake, _ *ws.Request) (string, error) {
-	hs.room = c.loop.e.hasRoom()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hs.room = c.state == stateHandshake && c.loop.e.hasRoom() // of one that has ended, nobody would free it
 	return labelMemory, refuseIf(!hs.room, errOverloaded)
 }
 

@@ -80,7 +80,7 @@ func (c *config) addSettings(w *written) {
 	f.add(number{&o.HandshakesPerIP, 0}.init(), "handshakes-per-ip", "`number` of handshakes of one address in a second, 0 for any")
 	f.add(networks{&o.TrustedProxies, &o.TrustUnix}, "trusted-proxies", "`networks` such as 10.0.0.0/8, or unix for who connects to a unix socket, with commas between, whose PROXY header (version 1 or 2), X-Forwarded-For or Forwarded says whom a connection is from; a PROXY header of others is refused")
 	f.add(bound{number{&o.MaxInboundMessages, 100_000}.init()}, "max-inbound-rate", "`number` of frames that a client may send in a second, pings and fragments too, 0 for any")
-	f.add(sizeInt{&o.MaxInboundBytes, 0}.init(), "max-inbound-bytes", "bytes that a client may send in a second, a `size`, compressed messages counted as what they inflate to; 0 for any; by default 64 times -max-message")
+	f.add(sizeInt{&o.MaxInboundBytes, 0}.init(), "max-inbound-bytes", "bytes that a client may send in a second, a `size`, compressed messages counted as what they inflate to; 0 for any; by default 64 times -max-message, at least 4MiB")
 	f.add(size{&o.MemoryLimit, availableMemory("/") / 10 * 8}.init(), "memory-limit", "memory to stay under, a `size`; Go's own limit is set to it, and close to it handshakes are answered 503; by default 80 % of what the control group or the machine has")
 	f.add(sizeInt{&o.MaxQueuedBytes, 64 << 10}.init(), "max-queue", "what may wait for one client that does not read, behind the message that is being written, a `size`; at least -max-message with -on-message echo")
 	f.add(oneOf{&w.policy, []string{"close", "drop-oldest", "drop-new"}}, "slow-policy", "what a full queue does, `close|drop-oldest|drop-new`")

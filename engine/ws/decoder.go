@@ -187,6 +187,18 @@ func (d *Decoder) pass() {
 	}
 }
 
+// Trim gives back what an earlier message, of any connection, has left in the buffers
+// and an unfinished one does not need. It ends the validity of the last event's payload.
+func (d *Decoder) Trim() {
+	d.inflated = nil
+	if d.message == OpContinuation {
+		d.buf = nil
+	}
+	if cap(d.buf) > max(2*len(d.buf), minGrow) {
+		d.buf = append(make([]byte, 0, max(len(d.buf), minGrow)), d.buf...)
+	}
+}
+
 // Held is how many bytes of memory d keeps for an unfinished message.
 func (d *Decoder) Held() int {
 	if d.Idle() {

@@ -324,6 +324,36 @@ func TestDecoderMemory(t *testing.T) {
 	}
 }
 
+// A short message does not hold what a long one has left, and goes on after a Trim
+// wherever that comes.
+func TestDecoderTrim(t *testing.T) {
+	d := Decoder{Deflate: true, MaxMessage: 64 << 10}
+	long := AppendMaskedFrame(nil, OpBinary, testKey, make([]byte, 60_000))
+	if _, err := run(&d, long[:50_000], long[50_000:], AppendDeflatedFrame(nil, OpText, bytes.Repeat([]byte("a"), 60_000), MaxWindowBits)); !errors.Is(err, ErrUnmasked) {
+		t.Fatal(err)
+	}
+	d.Reset()
+	if cap(d.buf) < 60_000 {
+		t.Fatalf("%d bytes kept", cap(d.buf))
+	}
+	message := frame(0x01, "abc") + frame(0x89, "p") + frame(0x80, "def") + frame(0x82, "ghi")
+	var got []string
+	for i, b := range octets([]byte(message)) {
+		events, err := run(&d, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, events...)
+		d.Trim()
+		if n := d.Held(); n > minGrow {
+			t.Fatalf("%d bytes are held after %d", n, i+1)
+		}
+	}
+	if want := []string{`ping "p"`, `text "abcdef"`, `binary "ghi"`}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // A frame that is whole in the input is delivered there.
 func TestDecoderInPlace(t *testing.T) {
 	in := []byte(frame(0x89, "p") + frame(0x82, "Hello"))
