@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -202,15 +203,36 @@ func swarmBare(addr string, dial func(network, addr string) (net.Conn, error), r
 	if _, err := io.WriteString(conn, request); err != nil {
 		return err
 	}
-	b := make([]byte, 1)
-	for last := byte(0); last != '}'; last = b[0] {
-		if _, err := conn.Read(b); err != nil {
-			return err
-		}
+	if err := skipWelcome(conn); err != nil {
+		return err
 	}
 	ready()
 	then(conn)
 	return nil
+}
+
+// skipWelcome reads the answer to a handshake and one frame, compressed or not, and no
+// more: the client has no buffer.
+func skipWelcome(conn io.Reader) error {
+	b := make([]byte, 1)
+	for head := ""; !strings.HasSuffix(head, "\r\n\r\n"); head += string(b) {
+		if _, err := conn.Read(b); err != nil {
+			return err
+		}
+	}
+	b = make([]byte, 4)
+	if _, err := io.ReadFull(conn, b[:2]); err != nil {
+		return err
+	}
+	n := int64(b[1])
+	if n == 126 { // two more bytes say how long it is
+		if _, err := io.ReadFull(conn, b[2:]); err != nil {
+			return err
+		}
+		n = int64(binary.BigEndian.Uint16(b[2:]))
+	}
+	_, err := io.CopyN(io.Discard, conn, n)
+	return err
 }
 
 // A push to 10,000 clients of one system: each gets it once, with its own id, and

@@ -297,7 +297,7 @@ func (c *call) serve() error {
 	switch {
 	case !isGet && c.r.URL.RawQuery != "":
 		return badField("query", "none: the fields of a POST belong into its body")
-	case isGet && c.r.ContentLength != 0 && len(rt.fields) > 0:
+	case isGet && c.r.ContentLength != 0 && len(rt.fields) > 0 && !rt.open:
 		return badField("body", "none: the fields of a GET belong into its query")
 	case isGet:
 		c.fields, err = decodeForm("query", c.r.URL.RawQuery, rt.fields)

@@ -375,7 +375,7 @@ func TestRouting(t *testing.T) {
 		{"GET", "/nothing", 404, 10017, "path", ""},
 		{"POST", "/push_to_client/", 404, 10017, "path", ""},
 		{"POST", "//push_to_client", 404, 10017, "path", ""},
-		{"GET", "/clients?limit=%zz", 400, 10017, "query", ""},
+		{"GET", "/clients?limit=%zz", 400, 10017, "limit", ""},
 	}
 	for _, tt := range tests {
 		resp, body := s.do(tt.method, tt.path, "", "")
