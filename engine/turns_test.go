@@ -82,11 +82,11 @@ func TestFloods(t *testing.T) {
 			e := newEngine(t, Options{Compress: true, MaxInboundMessages: -1, MaxInboundBytes: -1, NoWelcome: true,
 				OnMessage: func(c *Client, kind Kind, b []byte) { c.Send(Message{Kind: Text, Data: b, Code: CodeRead}) }})
 			honest := startChild(t, "honest", e.Addr().String())
-			idle := echoes(honest, 200)
+			idle := echoes(honest, 200/fewer)
 			var begun bool
 			startChild(t, "flood", flood{e.Addr().String(), 8, kind}).hear(&begun)
 			time.Sleep(300 * time.Millisecond)
-			busy := echoes(honest, 100)
+			busy := echoes(honest, 100/fewer)
 			t.Logf("an echo takes %v alone, %v among floods of %s (p50)", idle, busy, kind)
 			// The processors are shared with what floods, and with whatever else runs: this
 			// is about seconds, and BenchmarkFloods about the figure.
