@@ -73,10 +73,13 @@ func TestHandshakesThatFail(t *testing.T) {
 		"/slow":  "the server answers the handshake with 401 Unauthorized: who are you?",
 		"/moved": "the server answers the handshake with 301 Moved Permanently to https://elsewhere.example/ws",
 	} {
-		_, _, err := bench(t, "connect", "-conns", "3", "-timeout", "1s", "-quiet", "-url", url+path)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.ContainsAny(err.Error(), "\r\n") {
-			t.Errorf("%s: %v, want %q", path, err, want)
-		}
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := bench(t, "connect", "-conns", "3", "-timeout", "1s", "-quiet", "-url", url+path)
+			if err == nil || !strings.Contains(err.Error(), want) || strings.ContainsAny(err.Error(), "\r\n") {
+				t.Errorf("%v, want %q", err, want)
+			}
+		})
 	}
 }
 
@@ -95,13 +98,16 @@ func TestForgottenIDKey(t *testing.T) {
 		{"fanout -push ws -push-body {data} -push-type text/plain -url " + url + "/greets -push-url " + url + "/body", `the server answers the handshake with 403 Forbidden: {"error":"no token"}`},
 		{"fanout -push ws -push-body {data} -push-type text/plain -duration 100ms -url " + url + "/greets -push-url " + url + "/silent -timeout 300ms", "the pushing client: the 1 messages that a client waits for have not come within 300ms: say -ready-messages 0, or -id-key ''"},
 	} {
-		args := append(strings.Fields(tt.args), "-conns", "3", "-quiet")
-		if !strings.Contains(tt.args, "-timeout") {
-			args = append(args, "-timeout", "1s")
-		}
-		_, out, err := bench(t, args...)
-		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
-			t.Errorf("%s: %v, want %q\n%s", tt.args, err, tt.want, out)
-		}
+		t.Run(tt.args, func(t *testing.T) {
+			t.Parallel()
+			args := append(strings.Fields(tt.args), "-conns", "3", "-quiet")
+			if !strings.Contains(tt.args, "-timeout") {
+				args = append(args, "-timeout", "1s")
+			}
+			_, out, err := bench(t, args...)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%v, want %q\n%s", err, tt.want, out)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -29,6 +30,12 @@ func TestMain(m *testing.M) {
 		case floorFlag:
 			os.Exit(floorMain())
 		}
+	}
+	// A run here waits most of its time, and has a few clients: more of them go on at the
+	// same time than there are processors.
+	flag.Set("test.parallel", "6")
+	if !full() {
+		settle = 50 * time.Millisecond
 	}
 	code := m.Run()
 	if built.dir != "" {
@@ -87,7 +94,7 @@ func TestScenarios(t *testing.T) {
 	}{
 		{"connect", "connect -conns 100", 0, 0},
 		{"connect on schedule", "connect -conns 50 -rate 200 -procs 3", 0, 0},
-		{"idle", "idle -conns 100 -duration 2s", 0, 0},
+		{"idle", "idle -conns 100 -duration 1s", 0, 0},
 		{"fanout", "fanout -conns 100 -duration 500ms -rate 20", 1000, 10},
 		{"fanout to few", "fanout -conns 100 -receivers 30 -duration 500ms -rate 20 -procs 2", 300, 10},
 		{"fanout to a group", "fanout -conns 100 -target group -receivers 7 -duration 500ms -rate 20 -procs 3", 70, 10},
@@ -259,8 +266,8 @@ func TestServerDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.AfterFunc(2*time.Second, func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
-	r, out, err := bench(t, "idle", "-conns", "20", "-duration", "4s", "-url", url, "-pid", id)
+	time.AfterFunc(1500*time.Millisecond, func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	r, out, err := bench(t, "idle", "-conns", "20", "-duration", "3s", "-url", url, "-pid", id)
 	if err == nil || !strings.Contains(err.Error(), "20 connections broken") {
 		t.Errorf("%v\n%s", err, out)
 	}

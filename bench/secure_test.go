@@ -90,7 +90,6 @@ func TestTLS(t *testing.T) {
 	for args, want := range map[string]string{
 		"connect -conns 3 -url " + url:   "certificate signed by unknown authority: say -insecure-tls",
 		"connect -conns 3 -url " + plain: "connections failed: the server",
-		"connect -conns 3 -servers 1 -server-flags \t-tls-cert\t" + cert + "\t-tls-key\t" + key:               "say -insecure-tls",
 		"connect -conns 3 -insecure-tls -servers 1 -server-flags \t-tls-cert\t" + cert + "\t-tls-key\t" + key: "",
 	} {
 		_, out, err := bench(t, split(args)...)

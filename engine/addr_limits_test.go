@@ -57,6 +57,7 @@ func TestMaxPerIP(t *testing.T) {
 }
 
 func TestHandshakesPerIP(t *testing.T) {
+	t.Parallel()
 	e := newEngine(t, Options{HandshakesPerIP: 3, TrustedProxies: onlyLoopback})
 	accepted, refused := 0, 0
 	for start := e.tickNow(); e.tickNow() == start; { // the rest of a second

@@ -118,7 +118,7 @@ func (r *churnReport) comeAndGo(d *net.Dialer, addr string, way int) error {
 // some as soon as it can find them, which is before their OnOpen. OnClose comes exactly
 // once for each client, after its OnOpen, and nothing is left of any.
 func TestComeAndGo(t *testing.T) {
-	const connections = 50_000 / fewer
+	connections := 50_000 / fewer
 	before := resourcesNow(t)
 	o := Options{OnMessage: func(c *Client, k Kind, b []byte) { c.Echo(k, b) }}
 	ledger := keepLedger(t, &o)

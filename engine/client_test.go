@@ -202,6 +202,7 @@ func TestCloseReasons(t *testing.T) {
 
 // A closing client that never answers is cut off after CloseTimeout.
 func TestCloseTimeout(t *testing.T) {
+	t.Parallel()
 	e := newEngine(t, Options{CloseTimeout: time.Second, NoWelcome: true})
 	conn := rawConn(t, e, fmt.Sprintf(upgrade, "system_id=1"))
 	eventually(t, "open", func() bool { return e.Count(Query{}) == 1 })

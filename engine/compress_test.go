@@ -215,7 +215,7 @@ func TestInflationBomb(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.CopyN(z, zeros{}, 1<<30/fewer); err != nil {
+	if _, err := io.CopyN(z, zeros{}, int64(1<<30/fewer)); err != nil {
 		t.Fatal(err)
 	}
 	z.Flush()

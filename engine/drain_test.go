@@ -14,6 +14,7 @@ import (
 // 100 clients at 50 a second: the closes take about two seconds, and what each is
 // told makes the reconnects as even.
 func TestDrainRate(t *testing.T) {
+	t.Parallel()
 	const clients, rate = 100, 50
 	e := newEngine(t, Options{DrainRate: rate})
 	var mu sync.Mutex

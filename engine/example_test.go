@@ -78,6 +78,7 @@ func Example() {
 	report, err := e.Push(context.Background(), engine.ToGroup("shop", "vip"), engine.Message{Data: []byte(`{"n":1}`)})
 	fmt.Println(report.Matched, report.Written, err)
 	got := read(c)
+	c.CloseNow() // or Shutdown gives it time to answer its close frame
 	fmt.Println(got.SystemID, got.GroupName, got.Code, string(got.Data))
 	// Output:
 	// 1 1 <nil>

@@ -73,7 +73,7 @@ func utterances(t *testing.T, n int) map[string][]byte {
 // with TLS's goodbye, by that alone, or by FIN without it; in the same flight as the end
 // of TLS's handshake or behind it, with Authenticate and without.
 func TestAllBeforeFINOfAnyKind(t *testing.T) {
-	const messages = 2000 / fewer
+	messages := 2000 / fewer
 	server, client := testTLS(t)
 	said := utterances(t, messages)
 	var next, wrong atomic.Int64
@@ -124,7 +124,7 @@ func TestAllBeforeFINOfAnyKind(t *testing.T) {
 						}()
 						select {
 						case why := <-ends:
-							if why != CloseReset || next.Load() != messages || wrong.Load() > 0 {
+							if why != CloseReset || int(next.Load()) != messages || wrong.Load() > 0 {
 								t.Errorf("TLS %x, Authenticate %v, %s, %s, in one flight %v: ended as %v after %d messages of %d, %d wrong",
 									version, authenticates, kind, end, oneFlight, why, next.Load(), messages, wrong.Load())
 							}

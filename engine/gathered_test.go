@@ -108,6 +108,7 @@ func TestGatheredGreediestFirst(t *testing.T) {
 
 // A message has to end in time, also if its bytes keep coming.
 func TestMessageTimeout(t *testing.T) {
+	t.Parallel()
 	ends := make(chan CloseReason, 1)
 	e := newEngine(t, Options{MessageTimeout: time.Second, OnClose: func(_ *Client, why CloseReason) { ends <- why }})
 	w := dialWire(t, e, "system_id=1")

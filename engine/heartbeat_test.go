@@ -108,6 +108,7 @@ func TestHeartbeatInterval(t *testing.T) {
 // Real time, real sockets: a client that stops answering is closed and leaves the
 // registry, one that answers stays.
 func TestHeartbeat(t *testing.T) {
+	t.Parallel()
 	ends := make(chan CloseReason, 2)
 	e := newEngine(t, Options{PingInterval: time.Second, PongTimeout: time.Second, NoWelcome: true, CloseTimeout: time.Second,
 		OnClose: func(_ *Client, why CloseReason) { ends <- why }})

@@ -242,7 +242,11 @@ func TestShutdown(t *testing.T) {
 
 // The shortest life: nothing waits for a poller that never began.
 func TestStartAndStop(t *testing.T) {
-	for range 200 {
+	rounds := 40
+	if full() {
+		rounds = 200
+	}
+	for range rounds {
 		e := newEngine(t, Options{Pollers: 4})
 		shutdown(t, e)
 	}

@@ -143,8 +143,8 @@ func reachAll(t *testing.T, s *server, c crowd, number, clients int) {
 // A server that has used up its descriptors refuses further clients, does not spin
 // meanwhile, has lost none of those it had, and takes new ones when some have left.
 func TestOutOfDescriptors(t *testing.T) {
-	const limit, spare = 17_500 / fewer, 64 // the server needs some for itself
-	s := startServer(t, serverSpec{Descriptors: limit})
+	limit, spare := 17_500/fewer, 64 // the server needs some for itself
+	s := startServer(t, serverSpec{Descriptors: uint64(limit)})
 	c := crowd{startChild(t, "crowd", s.addr)}
 	full := c.open(limit+100, 2*time.Second)
 	if full.Open < limit-spare || full.Open >= limit || full.Refused+full.Failed != limit+100-full.Open {
@@ -194,7 +194,7 @@ func TestOutOfDescriptors(t *testing.T) {
 
 // The same at MaxConnections, where each of them gets a proper answer.
 func TestFullServer(t *testing.T) {
-	const limit = 2_000 / fewer
+	limit := 2_000 / fewer
 	s := startServer(t, serverSpec{MaxConnections: limit})
 	c := crowd{startChild(t, "crowd", s.addr)}
 	c.open(limit, 20*time.Second)

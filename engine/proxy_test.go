@@ -41,6 +41,7 @@ var onlyLoopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 // What a trusted proxy says is whom the client is from; what anybody else says is
 // not.
 func TestRemoteAddr(t *testing.T) {
+	t.Parallel()
 	request := fmt.Sprintf(upgrade, "system_id=1")
 	addLines := func(lines ...string) string {
 		return strings.Replace(request, "\r\n\r\n", "\r\n"+strings.Join(lines, "\r\n")+"\r\n\r\n", 1)

@@ -62,9 +62,9 @@ func indexData(env string) int {
 // exactly those whom the model has.
 func TestSettleAgainstModel(t *testing.T) {
 	const drivers = 3
-	steps := 400
-	if testing.Short() {
-		steps = 100
+	steps := 100
+	if full() {
+		steps = 400
 	}
 	for _, first := range []uint32{0, 1<<31 - 1, 1<<32 - 200} {
 		t.Run(fmt.Sprint(first), func(t *testing.T) {
@@ -215,9 +215,9 @@ var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); retu
 // pushes run: it gets an unbroken run of those to its system and to all, with whatever
 // had been admitted before it was closed.
 func TestSettleConcurrently(t *testing.T) {
-	rounds := 30
-	if testing.Short() {
-		rounds = 5
+	rounds := 5
+	if full() {
+		rounds = 30
 	}
 	e := newEngine(t, Options{MaxQueuedBytes: 1 << 22})
 	for range 2 * small {

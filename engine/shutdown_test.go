@@ -19,7 +19,11 @@ import (
 // whom they say they reach, in order; every client gets them before its close
 // frame; and who connects meanwhile is refused or closed like the others.
 func TestPushRacesWithShutdown(t *testing.T) {
-	const rounds, clients, posts = 10, 3 * small / 2, 50 // more than small, so that workers take part
+	const clients, posts = 3 * small / 2, 50 // more than small, so that workers take part
+	rounds := 3
+	if full() {
+		rounds = 10
+	}
 	for range rounds {
 		o := Options{MaxQueuedBytes: 1 << 20}
 		ledger := keepLedger(t, &o)
@@ -187,7 +191,11 @@ func TestShutdownReportsBehindOnOpen(t *testing.T) {
 
 // Shutdown does not wait for who connects while it runs, whatever the moment.
 func TestShutdownWhileConnecting(t *testing.T) {
-	for range 200 {
+	rounds := 20
+	if full() {
+		rounds = 200
+	}
+	for range rounds {
 		e := newEngine(t, Options{})
 		done := make(chan struct{})
 		for range 3 {

@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What the engine has to say comes to a slog.Logger, at its level and with its fields.
 func TestSlogLogger(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	for level, want := range map[slog.Level]string{
 		slog.LevelDebug: "level=DEBUG msg=detail n=7\nlevel=WARN msg=\"a warning\" peer=1.2.3.4 ok=true\n",
@@ -32,7 +34,7 @@ func TestSlogLogger(t *testing.T) {
 	}
 	// And from an engine.
 	out.Reset()
-	e := newEngine(t, Options{OnMessage: func(*Client, Kind, []byte) { panic("on purpose") },
+	e := newEngine(t, Options{CloseTimeout: time.Second, OnMessage: func(*Client, Kind, []byte) { panic("on purpose") },
 		Logger: SlogLogger(slog.New(slog.NewTextHandler(&out, nil)))})
 	w := dialWire(t, e, "system_id=1")
 	fmt.Fprint(w, "\x81\x80\x00\x00\x00\x00")

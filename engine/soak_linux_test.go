@@ -18,9 +18,16 @@ import (
 )
 
 var (
-	soakFor  = flag.Duration("soak", 4*time.Second, "how long TestSoak runs")
+	soakFor  = flag.Duration("soak", soakDefault(), "how long TestSoak runs")
 	soakSeed = flag.Uint64("soak-seed", 0, "what TestSoak does at random; 0: something else each time")
 )
+
+func soakDefault() time.Duration {
+	if full() {
+		return 4 * time.Second
+	}
+	return 1500 * time.Millisecond
+}
 
 const (
 	soakSystems   = 3

@@ -42,7 +42,7 @@ func bothWays(t *testing.T, o Options) map[string]func() (*Engine, net.Conn) {
 // while somebody finds out who the client is and its OnOpen takes its time, with a close
 // frame or FIN alone behind them.
 func TestMuchBehindUpgrade(t *testing.T) {
-	const messages = 40000 / fewer
+	messages := 40000 / fewer
 	var next, wrong, pause atomic.Int64
 	ends := make(chan CloseReason, 1)
 	o := Options{
@@ -76,7 +76,7 @@ func TestMuchBehindUpgrade(t *testing.T) {
 				go io.Copy(io.Discard, conn)
 				select {
 				case why := <-ends:
-					if why != want || next.Load() != messages || wrong.Load() > 0 {
+					if why != want || int(next.Load()) != messages || wrong.Load() > 0 {
 						t.Fatalf("%s, behind %q, OnOpen of %v: ended as %v after %d messages of %d, %d out of order",
 							name, before, wait, why, next.Load(), messages, wrong.Load())
 					}

@@ -204,6 +204,7 @@ func TestHandedOverCounts(t *testing.T) {
 // One address cannot take all places of net/http, and who only keeps a connection open
 // makes room for who asks.
 func TestHandedOverMakeRoom(t *testing.T) {
+	t.Parallel()
 	e := serveBoth(t, Options{})
 	var idle []net.Conn
 	for n := range maxHTTPPerIP + 50 {

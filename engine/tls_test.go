@@ -258,6 +258,7 @@ func clientHello(config *tls.Config) string {
 
 // Who does not speak TLS, or not to the end, is refused, and costs no goroutine.
 func TestTLSRefusals(t *testing.T) {
+	t.Parallel()
 	server, client := testTLS(t)
 	e := newEngine(t, Options{TLS: server, HandshakeTimeout: time.Second})
 	plain := rawConn(t, e, fmt.Sprintf(upgrade, "system_id=1"))
@@ -463,6 +464,7 @@ func TestTLSGoneWithHandshake(t *testing.T) {
 
 // Clients that take up every handshake do not keep others out.
 func TestTLSStalledHandshakes(t *testing.T) {
+	t.Parallel()
 	server, client := testTLS(t)
 	e := newEngine(t, Options{TLS: server, HandshakeTimeout: time.Hour})
 	eventually(t, "no handshake runs", func() bool { return e.tlsRunning.Load() == 0 })

@@ -181,12 +181,12 @@ func TestFloods(t *testing.T) {
 			}
 			e := serveBoth(t, o)
 			honest := startChild(t, "honest", flood{Addr: e.Addr().String(), Kind: kind})
-			idle := echoes(honest, 200)
+			idle := echoes(honest, 200/fewer)
 			var begun bool
 			startChild(t, "flood", flood{e.Addr().String(), 8, kind}).hear(&begun)
 			time.Sleep(300 * time.Millisecond)
 			before := e.Stats()
-			busy := echoes(honest, 100)
+			busy := echoes(honest, 100/fewer)
 			after := e.Stats()
 			t.Logf("an echo takes %v alone, %v among floods of %s (p50), %.0f times; %d bytes, %d messages came meanwhile", idle, busy, kind,
 				float64(busy)/float64(idle), after.BytesIn-before.BytesIn, after.MessagesIn-before.MessagesIn)

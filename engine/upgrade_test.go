@@ -324,6 +324,7 @@ func TestDataWithHandshake(t *testing.T) {
 }
 
 func TestAuthenticate(t *testing.T) {
+	t.Parallel()
 	var running, most atomic.Int32
 	var stacks sync.WaitGroup
 	e := newEngine(t, Options{
@@ -433,6 +434,7 @@ func TestMaxConnections(t *testing.T) {
 }
 
 func TestHandshakeTimeout(t *testing.T) {
+	t.Parallel()
 	e := newEngine(t, Options{HandshakeTimeout: time.Second})
 	silent := rawConn(t, e, "")
 	half := rawConn(t, e, "GET /ws?system_id=1 HTTP/1.1\r\n")

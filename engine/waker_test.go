@@ -7,7 +7,11 @@ import (
 
 // Every poller gets its waker, whatever numbers are free.
 func TestWakersReachEveryPoller(t *testing.T) {
-	for _, pollers := range []int{1, 2, 3, 4, 7, 16, maxPollers} {
+	counts := []int{1, 2, 7, 16}
+	if full() {
+		counts = []int{1, 2, 3, 4, 7, 16, maxPollers}
+	}
+	for _, pollers := range counts {
 		for gap := range 5 {
 			for last := range 4 {
 				free := func(i int) bool { return gap > 0 && i%gap == 0 && i < 30+last }

@@ -11,7 +11,12 @@ import (
 )
 
 // busy is how long a concurrent test goes on.
-const busy = 1500 * time.Millisecond
+var busy = func() time.Duration {
+	if full() {
+		return 1500 * time.Millisecond
+	}
+	return 300 * time.Millisecond
+}()
 
 // together runs writers until done after the given time, and readers until the
 // writers have ended.

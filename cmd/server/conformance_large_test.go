@@ -24,8 +24,8 @@ func manyBytes(n int) string {
 
 // skipLong leaves out what takes longest.
 func skipLong(t *testing.T, bytes int) {
-	if testing.Short() && bytes > 1<<20 {
-		t.Skipf("-short: a message of %d MiB takes up to a second", bytes>>20)
+	if !full() && bytes > 1<<20 {
+		t.Skipf("only with TEST_FULL: a message of %d MiB takes up to a second", bytes>>20)
 	}
 }
 

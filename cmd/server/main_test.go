@@ -216,6 +216,7 @@ func TestServesAndShutsDown(t *testing.T) {
 // A client that does not answer holds up the shutdown until the timeout, or until
 // the second signal.
 func TestShutdownEnds(t *testing.T) {
+	t.Parallel()
 	deaf := func(s *server) {
 		conn, err := net.Dial("tcp", s.addr)
 		if err != nil {
@@ -321,6 +322,7 @@ func TestEnvironment(t *testing.T) {
 // Real time, real sockets, and the flags: the client that never answers is closed
 // for its heartbeat and is in no list; the one that answers stays.
 func TestHeartbeatFlags(t *testing.T) {
+	t.Parallel()
 	s := start(t, "-ping-interval", "1s", "-pong-timeout", "1s")
 	alive := s.dial("system_id=1")
 	go drain(testContext(t), alive) // answers pings while it reads

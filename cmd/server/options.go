@@ -13,6 +13,7 @@ import (
 var optionFlags = map[string]string{
 	"Addr":               "addr",
 	"SocketMode":         "socket-mode",
+	"NotifyLeave":        "notify-leave",
 	"Path":               "path",
 	"WebSocketPath":      "path",
 	"AllowOrigins":       "allow-origin",

@@ -16,7 +16,7 @@ import (
 
 // withoutFlag are options that no operator sets.
 var withoutFlag = []string{
-	"ServeHTTP", "AuthTimeout", "MaxAuthenticating", "NoWelcome", "Logger", "Authenticate", "OnOpen", "OnMessage", "OnClose",
+	"ServeHTTP", "Listener", "AuthTimeout", "MaxAuthenticating", "NoWelcome", "Logger", "Authenticate", "OnOpen", "OnMessage", "OnClose",
 	"Engine", "PagePort", "APIOnly", "ClientsTLS", "Version",
 }
 

@@ -65,6 +65,7 @@ func trusting(roots *x509.CertPool) *http.Client {
 // Clients and the API speak TLS, on one port or on two, and a renewed certificate
 // is used without a restart; a broken one is not.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{nil, {"-api-addr", "127.0.0.1:0"}} {
 		dir := t.TempDir()
 		certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
