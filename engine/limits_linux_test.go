@@ -195,11 +195,12 @@ func TestOutOfDescriptors(t *testing.T) {
 // The same at MaxConnections, where each of them gets a proper answer.
 func TestFullServer(t *testing.T) {
 	limit := 2_000 / fewer
+	newcomers := min(100, RefusedAtOnce(limit))
 	s := startServer(t, serverSpec{MaxConnections: limit})
 	c := crowd{startChild(t, "crowd", s.addr)}
 	c.open(limit, 20*time.Second)
 	for round := range 3 {
-		if full := c.open(100, 20*time.Second); full.Open != limit || full.Refused != 100 {
+		if full := c.open(newcomers, 20*time.Second); full.Open != limit || full.Refused != newcomers {
 			t.Fatalf("with %d places the clients saw %+v", limit, full)
 		}
 		reachAll(t, s, c, round, limit)
@@ -207,7 +208,7 @@ func TestFullServer(t *testing.T) {
 		eventually(t, "they have left", func() bool { return s.state().Sockets == limit-50 })
 		c.open(50, 20*time.Second)
 	}
-	if n := s.state().Refused[labelMaxConnections]; n != 300 {
-		t.Errorf("%d refused, want 300", n)
+	if n := s.state().Refused[labelMaxConnections]; n != uint64(3*newcomers) {
+		t.Errorf("%d refused, want %d", n, 3*newcomers)
 	}
 }
