@@ -25,13 +25,14 @@ type Client struct {
 	loop   *loop
 	nc     *nbio.Conn
 	tls    *tlsStream // nil without TLS
-	raw    bool       // speaks SubprotocolRaw
+	spoken uint8      // speaksEnvelope and so on
 	window uint8      // of the client's inflater, as in ws.NegotiateDeflate; 0: no compression
 
 	// Guarded by mu, which stands below them.
 	state  clientState
 	reason CloseReason
 	flags  clientFlags
+	port   uint16 // of ip, and like it
 	mu     sync.Mutex
 	out    *outQueue // what the kernel did not take; nil while the client keeps up
 	marks  marks
@@ -40,7 +41,7 @@ type Client struct {
 	msgsIn, bytesIn   atomic.Uint64
 
 	lastSeen atomic.Uint32       // tick of the last bytes read
-	pinged   uint32              // tick of the ping that waits for an answer, or 0; housekeeper only
+	due      uint32              // tick of the ping that waits for an answer, or 0; unless it is open, that of its deadline; guarded by mu
 	timer    wheel.Links[Client] // the loop's wheel's
 
 	// The poller's.
@@ -54,13 +55,8 @@ type Client struct {
 	// Immutable once the client is open.
 	user unique.Handle[string] // behind the subprotocol that Authenticate chose; zero without either
 	ip   [16]byte              // of the peer, or of what a trusted proxy says that its peer is; netip.Addr would be half as much again, and a pointer
-	port uint16
-
-	chosen uint16 // length of that subprotocol
 
 	data atomic.Pointer[any] // the embedding program's
-
-	deadline uint32 // the tick at which it is cut off unless it is open; guarded by mu
 }
 
 type clientState uint8
@@ -100,10 +96,8 @@ func (c *Client) System() string { return c.member.System() }
 
 // User is the user's name, empty if the client did not say.
 func (c *Client) User() string {
-	if c.user == (unique.Handle[string]{}) {
-		return ""
-	}
-	return c.user.Value()[c.chosen:]
+	_, user := c.names()
+	return user
 }
 
 // Groups are the names of the client's groups at this moment, or, once it has ended,
@@ -113,19 +107,17 @@ func (c *Client) Groups() []string { return c.member.Groups() }
 // Subprotocol is what the answer to the handshake named: SubprotocolRaw, what
 // Authenticate chose, or nothing.
 func (c *Client) Subprotocol() string {
-	if c.raw {
+	if c.raw() {
 		return SubprotocolRaw
 	}
-	if c.chosen == 0 {
-		return ""
-	}
-	return c.user.Value()[:c.chosen]
+	subprotocol, _ := c.names()
+	return subprotocol
 }
 
 // SetData keeps a value of the embedding program's with the client, for as long as the
 // engine or anybody else has the client. Data returns the last one, nil if there is none.
-// A client without one pays 16 bytes for the place, which a table of one's own would take
-// of each that has one, and more (BenchmarkClientData).
+// A client without one pays 8 bytes for the place; a table of one's own would take more
+// of each that has one, and longer to find it (BenchmarkClientData).
 func (c *Client) SetData(v any) { c.data.Store(&v) }
 
 // Data is what SetData was given last.

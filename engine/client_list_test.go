@@ -11,15 +11,15 @@ func TestClientList(t *testing.T) {
 	take := func() {
 		block = l.take(block)
 		block.each(func(c *Client) {
-			if c.pinged != taken {
-				t.Fatalf("client %d comes in the place of %d", c.pinged, taken)
+			if c.due != taken {
+				t.Fatalf("client %d comes in the place of %d", c.due, taken)
 			}
 			taken++
 		})
 	}
 	for n := range 20 {
 		for range n * 100 {
-			l.add(&Client{pinged: added})
+			l.add(&Client{due: added})
 			added++
 		}
 		if take(); n%3 == 0 {

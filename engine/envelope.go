@@ -164,7 +164,7 @@ type renderer struct {
 // render returns f as c gets it, empty if c gets nothing. The bytes are valid
 // until the next call and must not be changed.
 func (r *renderer) render(f *frame, c *Client) []byte {
-	if f.tail == nil || c.raw {
+	if f.tail == nil || c.raw() {
 		return f.verbatimFor(c)
 	}
 	t := f.envelopeFor(c)

@@ -32,16 +32,16 @@ func nextBeat(now, seen, pinged, interval, timeout uint32) (b beat, next uint32)
 	return beatWait, seen + interval
 }
 
-// heartbeat runs on the housekeeper, for open clients.
-func (c *Client) heartbeat(now uint32) (next uint32) {
+// heartbeat runs on the housekeeper, for clients that were open a moment ago.
+func (c *Client) heartbeat(now, pinged uint32) (next uint32) {
 	e := c.loop.e
-	b, next := nextBeat(now, c.lastSeen.Load(), c.pinged, e.pingTicks, e.pongTicks)
+	b, next := nextBeat(now, c.lastSeen.Load(), pinged, e.pingTicks, e.pongTicks)
 	switch {
 	case b == beatPing:
-		c.pinged = now
+		c.notePing(now)
 		c.writeControl(pingFrame)
 	case b == beatDead && c.takes():
-		c.pinged = now // that ping is still on its way
+		c.notePing(now) // that ping is still on its way
 		return now + e.pongTicks
 	case b == beatDead:
 		c.end(CloseHeartbeat, "heartbeat")
@@ -55,6 +55,15 @@ func (c *Client) heartbeat(now uint32) (next uint32) {
 		next = min(next, begun+e.messageTicks)
 	}
 	return next
+}
+
+// notePing notes that an answer to a ping is due from now on.
+func (c *Client) notePing(now uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == stateOpen {
+		c.due = now
+	}
 }
 
 // takes reports whether the peer of a client that did not answer a ping in time goes on

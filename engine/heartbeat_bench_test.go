@@ -36,7 +36,7 @@ func BenchmarkHeartbeatMinute(b *testing.B) {
 		}
 	}
 	for _, c := range cs {
-		if c.pinged != 0 {
+		if c.due != 0 {
 			b.Fatal("a client was pinged: that would count")
 		}
 	}

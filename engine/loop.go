@@ -102,17 +102,17 @@ func (l *loop) housekeep() {
 // tick of the next visit.
 func (l *loop) visit(c *Client) uint32 {
 	c.mu.Lock()
-	state, deadline := c.state, c.deadline
+	state, due := c.state, c.due
 	c.marks.renew(l.e.fanout.number.Load())
 	c.mu.Unlock()
 	now := l.e.tickNow()
 	switch {
 	case state == stateOpen:
-		return c.heartbeat(now)
+		return c.heartbeat(now, due)
 	case state == stateClosed:
 		return 0
-	case before(now, deadline): // the wheel does not reach as far, or it has just been set
-		return deadline
+	case before(now, due): // the wheel does not reach as far, or it has just been set
+		return due
 	case state == stateHandshake:
 		c.giveUp("handshake timeout")
 	default:
@@ -124,6 +124,6 @@ func (l *loop) visit(c *Client) uint32 {
 // setDeadlineLocked gives a client that is not open so many ticks, counted from the
 // last one, instead of those that it had. c.mu must be held.
 func (c *Client) setDeadlineLocked(ticks uint32) {
-	c.deadline = c.loop.e.tickNow() + ticks
-	c.loop.wheel.Schedule(c, c.deadline)
+	c.due = c.loop.e.tickNow() + ticks
+	c.loop.wheel.Schedule(c, c.due)
 }

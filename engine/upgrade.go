@@ -266,7 +266,7 @@ func (c *Client) open(h *Handshake, id Identity) error {
 		}
 		return fmt.Errorf("engine: %w", err)
 	}
-	c.state = stateOpen
+	c.state, c.due = stateOpen, 0
 	e.open.Add(1)
 	sent := c.writeBytesLocked(e.appendWelcome(nil, c, &h.req, messageID(welcome), extensions))
 	c.mu.Unlock()
@@ -292,7 +292,7 @@ func (c *Client) open(h *Handshake, id Identity) error {
 // appendWelcome appends the 101 and, for clients of the envelope, code 0 with the given
 // message id.
 func (e *Engine) appendWelcome(b []byte, c *Client, req *ws.Request, id, extensions string) []byte {
-	if c.raw {
+	if c.raw() {
 		return ws.AppendSwitchingProtocols(b, req.Key(), SubprotocolRaw, extensions,
 			ws.HeaderField{Name: "Carillon-Client-Id", Value: c.ID().String()})
 	}
