@@ -94,7 +94,7 @@ func TestScenarios(t *testing.T) {
 	}{
 		{"connect", "connect -conns 100", 0, 0},
 		{"connect on schedule", "connect -conns 50 -rate 200 -procs 3", 0, 0},
-		{"idle", "idle -conns 100 -duration 1s", 0, 0},
+		{"idle", "idle -conns 100 -duration 2s", 0, 0},
 		{"fanout", "fanout -conns 100 -duration 500ms -rate 20", 1000, 10},
 		{"fanout to few", "fanout -conns 100 -receivers 30 -duration 500ms -rate 20 -procs 2", 300, 10},
 		{"fanout to a group", "fanout -conns 100 -target group -receivers 7 -duration 500ms -rate 20 -procs 3", 70, 10},
