@@ -108,7 +108,7 @@ const stall = 600 * time.Millisecond
 
 func (c *faultyClient) write(b []byte) { c.conn.Write(context.Background(), websocket.MessageText, b) }
 
-// One fault in 100,000 deliveries, or in 20,000, fails the run, which says what it was; none does
+// One fault in 100,000 deliveries, or in 10,000, fails the run, which says what it was; none does
 // not.
 func TestFaultsAreFound(t *testing.T) {
 	tests := []struct {
@@ -128,7 +128,7 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 	for _, tt := range tests {
 		if tt.pushes > 100 && !full() {
-			tt.pushes, tt.at = 100, 14_007 // one of 20,000
+			tt.pushes, tt.at = 50, 7_007 // one of 10,000
 		}
 		t.Run(tt.fault, func(t *testing.T) {
 			t.Parallel()

@@ -21,6 +21,10 @@ import (
 	"carillon/bench/report"
 )
 
+// parallel is how many runs go on at the same time: more than there are processors, as
+// most of the time they wait.
+var parallel = "6"
+
 // The test binary is also the worker and the floor, as the program is.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
@@ -31,9 +35,7 @@ func TestMain(m *testing.M) {
 			os.Exit(floorMain())
 		}
 	}
-	// A run here waits most of its time, and has a few clients: more of them go on at the
-	// same time than there are processors.
-	flag.Set("test.parallel", "6")
+	flag.Set("test.parallel", parallel)
 	if !full() {
 		settle = 50 * time.Millisecond
 	}

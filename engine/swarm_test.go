@@ -35,7 +35,9 @@ func TestMain(m *testing.M) {
 		playRole(name)
 		return
 	}
-	flag.Set("test.parallel", "8") // tests that are parallel wait, and hardly compute
+	if !race {
+		flag.Set("test.parallel", "8") // tests that are parallel wait, and hardly compute
+	}
 	os.Exit(m.Run())
 }
 

@@ -46,8 +46,13 @@ func (c *Config) source(n uint32) *unix.SockaddrInet4 {
 // net takes twice as many system calls, and a goroutine that waits.
 func connectTo(to unix.Sockaddr, from *unix.SockaddrInet4) (fd int, err error) {
 	family := unix.AF_INET
-	if _, ok := to.(*unix.SockaddrInet6); ok {
-		family = unix.AF_INET6
+	switch a := to.(type) { // package unix writes to it, and others connect at the same time
+	case *unix.SockaddrInet4:
+		own := *a
+		to = &own
+	case *unix.SockaddrInet6:
+		own := *a
+		to, family = &own, unix.AF_INET6
 	}
 	if fd, err = newSocket(family); err != nil {
 		return 0, os.NewSyscallError("socket", err)
