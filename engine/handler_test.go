@@ -20,7 +20,8 @@ import (
 // Clients may come by an http.Server that the program has, at its path, and behind other
 // requests; there they are as at the engine's own address.
 func TestHandler(t *testing.T) {
-	e := newEngine(t, Options{MaxGroups: 2, OnMessage: func(c *Client, k Kind, b []byte) { c.Echo(k, b) }})
+	t.Parallel()
+	e := newEngine(t, Options{MaxGroups: 2, CloseTimeout: time.Second, OnMessage: func(c *Client, k Kind, b []byte) { c.Echo(k, b) }})
 	mux := http.NewServeMux()
 	mux.Handle("/push/socket", e.Handler())
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })

@@ -23,6 +23,7 @@ import (
 // bound to groups: each gets pushes in order and without a gap up to its end, nobody is
 // stuck, and nothing is left of them. Then the same with Shutdown in the middle of it.
 func TestHostileClients(t *testing.T) {
+	t.Parallel()
 	server, client := testTLS(t)
 	slowly := func(_ context.Context, h *Handshake) (Identity, error) {
 		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
@@ -36,7 +37,8 @@ func TestHostileClients(t *testing.T) {
 		"TLS":           {TLS: server, Authenticate: slowly},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o.CloseTimeout, o.HandshakeTimeout, o.MessageTimeout = 2*time.Second, 3*time.Second, 3*time.Second
+			t.Parallel()
+			o.CloseTimeout, o.HandshakeTimeout, o.MessageTimeout = time.Second, 2*time.Second, 2*time.Second
 			o.PingInterval, o.PongTimeout = time.Second, 2*time.Second
 			o.OnMessage = func(c *Client, k Kind, b []byte) {
 				if len(b) > 0 && b[0] == 'e' {
@@ -46,14 +48,14 @@ func TestHostileClients(t *testing.T) {
 			ledger := keepLedger(t, &o)
 			e := serveBoth(t, o)
 			h := hostile{t: t, e: e, tls: o.TLS != nil, client: client, drops: o.SlowPolicy != CloseSlow || o.Compress}
-			h.attack(1500*time.Millisecond, func() {})
+			h.attack(1500*time.Millisecond/time.Duration(fewer), func() {})
 			if o.TLS != nil {
 				gone(t, e)
 			} else {
 				settled(t, e, 0)
 			}
 			ledger.closed(e, 0)
-			h.attack(500*time.Millisecond, func() { shutdown(t, e) })
+			h.attack(500*time.Millisecond/time.Duration(fewer), func() { shutdown(t, e) })
 			gone(t, e)
 			t.Logf("%d clients, %d pushes came; closed %v, refused %v", h.clients.Load(), h.got.Load(), e.Stats().Closed, e.Stats().Refused)
 		})

@@ -74,6 +74,7 @@ func TestTakenOutUnwatched(t *testing.T) {
 
 // A message has to end in time also if nobody looks at its client for long.
 func TestMessageTimeoutBehindPing(t *testing.T) {
+	t.Parallel()
 	e := newEngine(t, Options{MessageTimeout: 2 * time.Second, PingInterval: time.Second, PongTimeout: time.Minute})
 	w := dialWire(t, e, "system_id=1")
 	if op, _, err := w.read(); err != nil || op != ws.OpPing {
@@ -89,6 +90,7 @@ func TestMessageTimeoutBehindPing(t *testing.T) {
 
 // Frames that end in time are not one message, although the reads always end within one.
 func TestMessageTimeoutOfControlFrames(t *testing.T) {
+	t.Parallel()
 	e := newEngine(t, Options{MessageTimeout: time.Second})
 	w := dialWire(t, e, "system_id=1")
 	pong := ws.AppendMaskedFrame(nil, ws.OpPong, [4]byte{1, 2, 3, 4}, []byte("0123456789"))
@@ -137,6 +139,7 @@ func gone(t testing.TB, e *Engine) {
 
 // Who is refused behind a proxy's header is refused once, whatever follows.
 func TestRefusedOnceBehindProxy(t *testing.T) {
+	t.Parallel()
 	server, _ := testTLS(t)
 	e := newEngine(t, Options{TLS: server, HandshakesPerIP: 1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
 	const n = 20

@@ -17,6 +17,7 @@ import (
 // Shutdown returns when its context is done, whatever callback does not return, and says
 // so. What it leaves behind ends with the callback, without a panic.
 func TestShutdownDoesNotWaitForCallbacks(t *testing.T) {
+	t.Parallel()
 	authenticate := func(_ context.Context, h *Handshake) (Identity, error) { return QueryIdentity(h) }
 	tests := []struct {
 		name  string

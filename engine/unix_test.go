@@ -46,6 +46,7 @@ func knockUnix(t *testing.T, path, b string) (int, *bufio.Reader) {
 // A unix socket is served as TCP is: clients, refusals, and what is net/http's; and its
 // peers are trusted to be proxies only where that was said.
 func TestUnixSocket(t *testing.T) {
+	t.Parallel()
 	for _, trusted := range []bool{false, true} {
 		path := socketPath(t)
 		remotes := make(chan string, 1)

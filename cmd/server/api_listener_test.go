@@ -133,6 +133,7 @@ func TestProxyHeaderBeforeTLSOfTheAPI(t *testing.T) {
 
 // A proxy that connects and says nothing holds up neither others nor the end.
 func TestSilentProxy(t *testing.T) {
+	t.Parallel()
 	s := start(t, "-api-addr", "127.0.0.1:0", "-trusted-proxies", "127.0.0.1", "-drain-timeout", "5s")
 	for range 20 {
 		conn, err := net.Dial("tcp", s.api)

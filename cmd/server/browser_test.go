@@ -46,6 +46,7 @@ func browse(t *testing.T, page string, flags ...string) {
 // The README's own lines of JavaScript, in a browser: what it logs comes back to
 // the test.
 func TestSnippetInBrowser(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	snippet := ""
 	for _, b := range tourBlocks(t) {

@@ -50,6 +50,7 @@ func TestHelp(t *testing.T) {
 
 // The line has version, commit and Go version, and a build with -ldflags says which.
 func TestVersion(t *testing.T) {
+	t.Parallel()
 	line := regexp.MustCompile(`^carillon (\S+) commit (\S+) go1\.\S+ \w+/\w+\n$`)
 	for _, arg := range []string{"-version", "--version", "version", "-version=true"} {
 		if got := output(t, binary, arg); !line.MatchString(got) {

@@ -71,6 +71,7 @@ func (s *server) status(key string) int {
 // Keys are changed in a file, without a restart: by themselves, at SIGHUP, and not at
 // all if the file is bad.
 func TestKeysAreReadAgain(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{nil, {"-api-addr", "127.0.0.1:0"}} {
 		file := write(t, t.TempDir(), "keys", "# ours\nold-secret\n")
 		s := start(t, append(args, "-api-key-file", file, "-api-key", "flag-secret", "-log-level", "debug")...)
@@ -118,6 +119,7 @@ func TestKeysAreReadAgain(t *testing.T) {
 // What can be read only once is, and a pipe that is put in the file's place holds
 // nothing up.
 func TestKeysFromAPipe(t *testing.T) {
+	t.Parallel()
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)

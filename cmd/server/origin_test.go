@@ -18,6 +18,7 @@ import (
 // no WebSocket, pushes nothing by a form or by fetch, and reads nothing; one on
 // another port of this machine may connect, and nothing else.
 func TestUninvitedPagesInBrowser(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{nil, {"-api-addr", "127.0.0.1:0"}} {
 		s := start(t, args...)
 		invited := s.dial("system_id=1")

@@ -53,6 +53,7 @@ func TestProgramInItsOwnModule(t *testing.T) {
 // The README's client for browsers comes back to a server that was started anew, and not
 // to one that has closed it for good.
 func TestReconnectingClientInBrowser(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	snippet := strings.ReplaceAll(readmeBlock(t, "reconnect"), "${location.host}", s.addr)
 	logged := make(chan string, 100)

@@ -276,6 +276,7 @@ public class Reuse {
 }
 
 func TestForeignClientsReuse(t *testing.T) {
+	t.Parallel()
 	for name, client := range reusing {
 		t.Run(name, func(t *testing.T) {
 			if _, err := exec.LookPath(client.tool); err != nil && name != "python" { // the others are not asked for

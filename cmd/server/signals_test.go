@@ -53,6 +53,7 @@ func (s *server) deaf() {
 // timeout(1) signals its child and then the group that it is in, at once: that is one
 // word. A later one ends the process.
 func TestAnEchoIsNoSecondWord(t *testing.T) {
+	t.Parallel()
 	s := start(t, "-drain-timeout", "10m", "-close-timeout", "1m")
 	s.deaf()
 	ended := make(chan struct{})
@@ -80,6 +81,7 @@ func TestAnEchoIsNoSecondWord(t *testing.T) {
 
 // As in `timeout 2 carillon`: the clients are told.
 func TestTimeoutDrains(t *testing.T) {
+	t.Parallel()
 	timeout := needs(t, "timeout")
 	cmd := exec.Command(timeout, "2", binary, "-addr", "127.0.0.1:0", "-drain-delay", "0")
 	cmd.Env = environ()
@@ -107,6 +109,7 @@ func TestTimeoutDrains(t *testing.T) {
 // A balancer that asks once a second sees the server leave while that still takes
 // clients; only then are they told to go.
 func TestDrainDelay(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{nil, {"-api-addr", "127.0.0.1:0"}} {
 		s := start(t, append(args, "-drain-delay", "2s")...)
 		c := s.dial("system_id=1")
@@ -165,6 +168,7 @@ func TestDefaultDrainDelay(t *testing.T) {
 
 // SIGHUP reads again and never ends the process: while it starts, serves and ends.
 func TestSIGHUP(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeCertificate(t, dir, "first")
 	keys := write(t, dir, "keys", "k")

@@ -156,6 +156,7 @@ func TestTrustedProxies(t *testing.T) {
 
 // A connection to the API that says nothing does not hold up the end.
 func TestSilentAPIConnection(t *testing.T) {
+	t.Parallel()
 	s := start(t, "-api-addr", "127.0.0.1:0", "-drain-timeout", "1m")
 	conn, err := net.Dial("tcp", s.api)
 	if err != nil {

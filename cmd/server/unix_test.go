@@ -37,6 +37,7 @@ func through(path string) *http.Client {
 // Clients and the API on unix sockets, on one or on two, without a key, as on loopback;
 // the line that is printed works, and the files go.
 func TestUnixSockets(t *testing.T) {
+	t.Parallel()
 	needs(t, "curl")
 	both := socketPath(t)
 	tests := map[string]struct{ clients, api string }{"one": {both, both}, "two": {socketPath(t), socketPath(t)}}
@@ -76,6 +77,7 @@ func TestUnixSockets(t *testing.T) {
 		if resp, err := through(tt.api).Get("http://localhost/readyz"); err != nil || resp.StatusCode != 200 {
 			t.Errorf("%s: then %v, %v", name, resp, err)
 		}
+		c.CloseNow()
 		s.cmd.Process.Signal(os.Interrupt)
 		if code := s.exit(); code != 0 {
 			t.Errorf("%s: exit status %d: %s", name, code, s.logs)
