@@ -141,7 +141,7 @@ func gone(t testing.TB, e *Engine) {
 func TestRefusedOnceBehindProxy(t *testing.T) {
 	t.Parallel()
 	server, _ := testTLS(t)
-	e := newEngine(t, Options{TLS: server, HandshakesPerIP: 1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
+	e := newEngine(t, Options{TLS: server, CloseTimeout: time.Second, HandshakesPerIP: 1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
 	const n = 20
 	for range n {
 		conn := rawConn(t, e, "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"+strings.Repeat("x", 200_000))

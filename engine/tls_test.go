@@ -260,7 +260,7 @@ func clientHello(config *tls.Config) string {
 func TestTLSRefusals(t *testing.T) {
 	t.Parallel()
 	server, client := testTLS(t)
-	e := newEngine(t, Options{TLS: server, HandshakeTimeout: time.Second})
+	e := newEngine(t, Options{TLS: server, HandshakeTimeout: time.Second, CloseTimeout: time.Second})
 	plain := rawConn(t, e, fmt.Sprintf(upgrade, "system_id=1"))
 	if b, err := io.ReadAll(plain); err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 400 ") || !strings.Contains(string(b), "wss://") {
 		t.Errorf("plain HTTP: %q, %v", b, err)

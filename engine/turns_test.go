@@ -173,6 +173,9 @@ func (g *gatheringConn) Write(b []byte) (int, error) {
 func TestFloods(t *testing.T) {
 	server, _ := testTLS(t)
 	for kind, k := range floods {
+		if !full() && !slices.Contains([]string{"pings", "messages", "fragments", "bombs"}, kind) {
+			continue
+		}
 		t.Run(kind, func(t *testing.T) {
 			o := Options{Compress: true, MaxInboundMessages: -1, MaxInboundBytes: -1, NoWelcome: true,
 				OnMessage: func(c *Client, kind Kind, b []byte) { c.Send(Message{Kind: Text, Data: b, Code: CodeRead}) }}
@@ -184,7 +187,7 @@ func TestFloods(t *testing.T) {
 			idle := echoes(honest, 200/fewer)
 			var begun bool
 			startChild(t, "flood", flood{e.Addr().String(), 8, kind}).hear(&begun)
-			time.Sleep(300 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 			before := e.Stats()
 			busy := echoes(honest, 100/fewer)
 			after := e.Stats()
