@@ -89,7 +89,7 @@ func halfOpen(spec []byte, p *parent) error {
 // meanwhile.
 func TestHalfOpen(t *testing.T) {
 	spec := halfOpenSpec{Silent: 5_000 / fewer, Halves: 4_500 / fewer, Drippers: 500 / fewer, Head: 4 << 10}
-	e := newEngine(t, Options{HandshakeTimeout: 5 * time.Second})
+	e := newEngine(t, Options{HandshakeTimeout: 5 * time.Second / time.Duration(fewer)})
 	spec.Addr = e.Addr().String()
 	healthy := dialWire(t, e, "system_id=1")
 	stop := make(chan struct{})
