@@ -37,6 +37,7 @@ func (c *call) stats() error {
 		uint("bytes_in", s.BytesIn).
 		uint("bytes_out", s.BytesOut).
 		int("queued_bytes", int(s.QueuedBytes)).
+		int("gathered_bytes", int(s.GatheredBytes)).
 		uint("dropped", s.Dropped).
 		uint("compressed", s.Compressed).
 		uint("accepted", s.Accepted).
