@@ -133,7 +133,10 @@ func TestFaultsAreFound(t *testing.T) {
 		t.Run(tt.fault, func(t *testing.T) {
 			t.Parallel()
 			host := startFaulty(t, tt.fault, tt.at)
-			timeout := "5s"
+			timeout := "3s"
+			if full() {
+				timeout = "5s"
+			}
 			if tt.pushes > 100 {
 				timeout = "20s" // this server falls far behind
 			}

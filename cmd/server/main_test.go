@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -39,6 +40,9 @@ func TestMain(m *testing.M) {
 	binary = filepath.Join(dir, "server")
 	if out, err := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", binary, ".")...).CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("%v: %s", err, out))
+	}
+	if len(buildFlags) == 0 { // without the race detector: tests that are parallel wait, and hardly compute
+		flag.Set("test.parallel", "8")
 	}
 	code := m.Run()
 	os.RemoveAll(dir)
