@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"syscall"
-	"time"
 )
 
 // Handler serves clients within an http.Server that the program has, at whatever path it
@@ -48,16 +47,11 @@ func (e *Engine) takeFrom(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("engine: handler: %w", err)
 	}
-	defer conn.Close() // the engine has a duplicate
 	target := e.opts.Path
 	if r.URL.RawQuery != "" {
 		target += "?" + r.URL.RawQuery
 	}
-	head := appendHead(nil, r, target)
-	if n := rw.Reader.Buffered(); n > 0 {
-		ahead, _ := rw.Reader.Peek(n)
-		head = append(head, ahead...)
-	}
+	read := requestRead(r, target, rw.Reader)
 	e.adding.RLock() // or Shutdown could miss what is on its way to a poller
 	defer e.adding.RUnlock()
 	fd, err := -1, error(ErrShutdown)
@@ -65,16 +59,15 @@ func (e *Engine) takeFrom(w http.ResponseWriter, r *http.Request) error {
 		fd, err = socketOf(conn)
 	}
 	if err != nil {
-		e.count(e.notMoved(err))
-		_ = conn.SetDeadline(time.Now().Add(time.Second)) // it is not to be waited for
-		_, _ = conn.Write(errOverloaded.appendAnswer(nil, e.opts.Lang, r.Method == http.MethodHead))
+		e.refuseMove(conn, r, err)
 		return nil
 	}
+	defer conn.Close()      // the engine has a duplicate
 	var from netip.AddrPort // of a unix socket it is none
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		from = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
 	}
-	e.addWith(fd, from, &handshake{holding: holding{in: true}, begun: true, returned: true, back: head})
+	e.addWith(fd, from, &handshake{holding: holding{in: true}, begun: true, returned: true, back: read})
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -32,34 +33,37 @@ func (e *Engine) Upgrade(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("engine: upgrade: %w", err)
 	}
 	hc := conn.(*handedConn)
-	head := appendHead(nil, r, r.RequestURI)
-	if n := rw.Reader.Buffered(); n > 0 {
-		ahead, _ := rw.Reader.Peek(n)
-		head = append(head, ahead...)
-	}
-	head = append(head, hc.read...) // what net/http has not come to
-	if err := hc.giveBack(head); err != nil {
-		e.count(e.notMoved(err))
-		_ = conn.SetDeadline(time.Now().Add(time.Second)) // it is not to be waited for
-		_, _ = conn.Write(errOverloaded.appendAnswer(nil, e.opts.Lang, r.Method == http.MethodHead))
-		_ = conn.Close()
+	read := append(requestRead(r, r.RequestURI, rw.Reader), hc.read...) // which net/http has not come to
+	if err := hc.giveBack(read); err != nil {
+		e.refuseMove(conn, r, err)
 	}
 	return nil
 }
 
+// refuseMove answers a request whose connection cannot be the engine's, and closes that.
+func (e *Engine) refuseMove(conn net.Conn, r *http.Request, err error) {
+	e.count(e.notMoved(err))
+	_ = conn.SetDeadline(time.Now().Add(time.Second)) // it is not to be waited for
+	_, _ = conn.Write(errOverloaded.appendAnswer(nil, e.opts.Lang, r.Method == http.MethodHead))
+	_ = conn.Close()
+}
+
 type handedKey struct{}
 
-// appendHead appends the head of a request as net/http has understood it, which keeps
-// the encoding of the body apart: who sends one is to be refused for it.
-func appendHead(b []byte, r *http.Request, target string) []byte {
-	var head bytes.Buffer
-	fmt.Fprintf(&head, "%s %s %s\r\nHost: %s\r\n", r.Method, target, r.Proto, r.Host)
-	_ = r.Header.Write(&head)
+// requestRead is what net/http has read of a connection: the head of the request as it has
+// understood it, for the given target, and what lies behind in its buffer. The encoding of
+// the body, which it keeps apart, is put back: who sends one is to be refused for it.
+func requestRead(r *http.Request, target string, behind *bufio.Reader) []byte {
+	var read bytes.Buffer
+	fmt.Fprintf(&read, "%s %s %s\r\nHost: %s\r\n", r.Method, target, r.Proto, r.Host)
+	_ = r.Header.Write(&read)
 	for _, coding := range r.TransferEncoding {
-		fmt.Fprintf(&head, "Transfer-Encoding: %s\r\n", coding)
+		fmt.Fprintf(&read, "Transfer-Encoding: %s\r\n", coding)
 	}
-	head.WriteString("\r\n")
-	return append(b, head.Bytes()...)
+	read.WriteString("\r\n")
+	ahead, _ := behind.Peek(behind.Buffered())
+	read.Write(ahead)
+	return read.Bytes()
 }
 
 // giveBack makes the connection the engine's again; read is what to begin with.
